@@ -1,0 +1,47 @@
+//! Turns the texts in `definitions/` into Rust: one module per message, and the table of APIs.
+
+#[path = "../src/definition.rs"]
+mod definition;
+mod emit;
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use definition::Definition;
+
+fn main() {
+    println!("cargo::rerun-if-changed=definitions");
+    println!("cargo::rerun-if-changed=generator");
+    println!("cargo::rerun-if-changed=src/definition.rs");
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("definitions");
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
+    let mut files = Vec::new();
+    files_below(&root, &mut files);
+    files.sort();
+    let definitions: Vec<Definition> = files.iter().map(|file| read(file)).collect();
+    write(&out.join("messages.rs"), &emit::messages(&definitions));
+    write(&out.join("apis.rs"), &emit::apis(&definitions));
+    let sources: String = files.iter().map(|file| format!("include_str!({file:?}),\n")).collect();
+    write(&out.join("sources.rs"), &format!("&[\n{sources}]\n"));
+}
+
+fn files_below(dir: &Path, files: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    for entry in entries {
+        let path = entry.expect("a readable directory").path();
+        if path.is_dir() {
+            files_below(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+fn read(file: &Path) -> Definition {
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    definition::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn write(file: &Path, text: &str) {
+    fs::write(file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+}
