@@ -7,6 +7,8 @@
 
 mod lz4;
 mod snappy;
+#[cfg(test)]
+mod tests;
 
 use std::io::{Read, Write};
 use std::ops::RangeInclusive;
