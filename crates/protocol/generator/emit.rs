@@ -31,11 +31,8 @@ fn each_message(definitions: &[Definition], out: &mut String) {
         .flat_map(|definition| &definition.messages)
         .map(|message| format!("{} ", message.name))
         .collect();
-    let _ = writeln!(
-        out,
-        "#[cfg(test)]\nmacro_rules! each_message {{\n($with:ident) => {{ $with! {{ {names} }} }};\n}}\n\
-         #[cfg(test)]\npub(crate) use each_message;"
-    );
+    let _ =
+        writeln!(out, "#[cfg(test)]\nmacro_rules! each_message {{\n($with:ident) => {{ $with! {{ {names} }} }};\n}}");
 }
 
 fn request_trait(definition: &Definition, out: &mut String) {

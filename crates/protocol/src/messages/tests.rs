@@ -8,6 +8,10 @@ use proptest::sample::Index;
 
 use super::*;
 
+mod values;
+
+const EVERY_MESSAGE: &str = include_str!("../../golden/messages.txt");
+
 /// Reads bytes as one message and writes it again.
 type Recode = fn(Bytes, i16) -> Result<Result<Bytes, EncodeError>, DecodeError>;
 
@@ -31,8 +35,9 @@ fn rows() -> Vec<Row> {
     each_message!(rows)
 }
 
-pub(super) fn golden() -> BTreeMap<(&'static str, i16), Bytes> {
-    let lines = include_str!("../../golden/messages.txt").lines().filter(|line| !line.starts_with('#'));
+/// The lines of a golden file: name, version, bytes.
+fn golden(text: &'static str) -> BTreeMap<(&'static str, i16), Bytes> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
     let parse = |line: &'static str| {
         let mut words = line.split(' ');
         let mut word = || words.next().expect("name, version, bytes");
@@ -47,7 +52,7 @@ fn unhex(hex: &str) -> Bytes {
 
 #[test]
 fn every_message_at_every_version_comes_out_as_kafka_writes_it() {
-    let golden = golden();
+    let golden = golden(EVERY_MESSAGE);
     let mut wrong = Vec::new();
     for row in rows() {
         for version in row.versions {
@@ -78,7 +83,7 @@ proptest! {
 
     #[test]
     fn damaged_messages_never_panic_and_settle(damage in vec((any::<Index>(), any::<u8>()), 1..4), cut in any::<Index>()) {
-        let golden = golden();
+        let golden = golden(EVERY_MESSAGE);
         for row in rows() {
             for version in row.versions.clone() {
                 let mut bytes = golden[&(row.name, version)].to_vec();
