@@ -1,0 +1,1 @@
+//! A sorted map that is cheap to clone and to change a little: what images are made of.
