@@ -24,6 +24,7 @@ pub mod raft;
 pub mod records;
 pub mod snapshot;
 pub mod sorted;
+pub mod topic_name;
 
 /// Name of the topic that holds the metadata log; its only partition is 0.
 pub const METADATA_TOPIC: &str = "__cluster_metadata";
