@@ -1,11 +1,23 @@
 //! The state of the cluster after a prefix of the metadata log: immutable, cheap to clone, shared by all threads.
+//!
+//! A clone costs a dozen reference counts. What a record changes is copied, the rest is shared ([`crate::sorted`]).
+
+mod broker;
+mod replay;
+mod topic;
+mod write;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+pub use broker::{Broker, Controller, Endpoint, LevelRange};
 use milena_base::Millis;
-use milena_protocol::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerId, Uuid};
+use milena_protocol::messages::{AccessControlEntryRecord, DelegationTokenRecord, UserScramCredentialRecord};
+use milena_protocol::{LeaderEpoch, NodeId, Offset, ProducerId, Uuid};
+pub use topic::{Partition, Topic};
 
-use crate::configs::Resource;
+use crate::configs::{Resource, Values};
+use crate::sorted::Sorted;
 
 /// How far the log had been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,142 +30,138 @@ pub struct Provenance {
     pub timestamp: Millis,
 }
 
+impl Default for Provenance {
+    /// Nothing read.
+    fn default() -> Provenance {
+        Provenance { last: Offset::NONE, epoch: LeaderEpoch(0), timestamp: Millis(0) }
+    }
+}
+
+/// Whose quota: pairs of entity type (`user`, `client-id`, `ip`) and name, `None` for the default of that type.
+pub type QuotaEntity = BTreeMap<String, Option<String>>;
+
 /// The state of the cluster.
-#[derive(Debug, Clone, Default)]
-pub struct Image {}
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Image {
+    provenance: Provenance,
+    features: Arc<BTreeMap<String, i16>>,
+    brokers: Arc<BTreeMap<NodeId, Arc<Broker>>>,
+    controllers: Arc<BTreeMap<NodeId, Arc<Controller>>>,
+    topics_by_name: Sorted<Arc<str>, Arc<Topic>>,
+    topics_by_id: Sorted<Uuid, Arc<Topic>>,
+    configs: Sorted<Resource, Arc<Values>>,
+    next_producer_id: Option<ProducerId>,
+    quotas: Arc<BTreeMap<QuotaEntity, BTreeMap<String, f64>>>,
+    acls: Arc<BTreeMap<Uuid, AccessControlEntryRecord>>,
+    /// By mechanism number and user.
+    scram: Arc<BTreeMap<(i8, String), UserScramCredentialRecord>>,
+    tokens: Arc<BTreeMap<String, DelegationTokenRecord>>,
+}
 
 impl Image {
     /// How far the log had been read.
     pub fn provenance(&self) -> Provenance {
-        todo!()
+        self.provenance
     }
+
     /// The topic of that name.
-    pub fn topic(&self, name: &str) -> Option<&Topic> {
-        todo!()
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topics_by_name.get(name)
     }
+
     /// The topic of that id.
-    pub fn topic_by_id(&self, id: Uuid) -> Option<&Topic> {
-        todo!()
+    pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<Topic>> {
+        self.topics_by_id.get(&id)
     }
-    /// All topics by name, from the first name that is not below `from`.
-    pub fn topics_from<'a>(&'a self, from: &'a str) -> impl Iterator<Item = &'a Topic> {
-        std::iter::empty()
+
+    /// How many topics there are.
+    pub fn topic_count(&self) -> usize {
+        self.topics_by_id.len()
     }
+
     /// All topics by name.
-    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
-        std::iter::empty()
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.topics_by_name.iter().map(|(_, topic)| topic)
     }
+
+    /// The topics by name, from the first that is not below `name`.
+    pub fn topics_from(&self, name: &str) -> impl Iterator<Item = &Arc<Topic>> {
+        self.topics_by_name.range_from(name).map(|(_, topic)| topic)
+    }
+
     /// A partition's state.
-    pub fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
-        todo!()
+    pub fn partition(&self, topic: &str, partition: i32) -> Option<&Arc<Partition>> {
+        self.topic(topic)?.partitions.get(&partition)
     }
-    /// The settings written for a resource; `None` if there are none.
-    pub fn config(&self, resource: &Resource) -> Option<&BTreeMap<String, String>> {
-        todo!()
+
+    /// What is set on a resource; empty if nothing is.
+    pub fn config(&self, resource: &Resource) -> &Values {
+        const NOTHING: &Values = &Values::new();
+        self.configs.get(resource).map_or(NOTHING, |values| values)
     }
+
+    /// All resources with settings, sorted.
+    pub fn configs(&self) -> impl Iterator<Item = (&Resource, &Values)> {
+        self.configs.iter().map(|(resource, values)| (resource, &**values))
+    }
+
     /// A registered broker.
-    pub fn broker(&self, id: NodeId) -> Option<&Broker> {
-        todo!()
+    pub fn broker(&self, id: NodeId) -> Option<&Arc<Broker>> {
+        self.brokers.get(&id)
     }
-    /// All registered brokers by id.
-    pub fn brokers(&self) -> impl Iterator<Item = &Broker> {
-        std::iter::empty()
+
+    /// All registered brokers by id, fenced ones too.
+    pub fn brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.brokers.values()
     }
-    /// A feature's finalized level; 0 if it is not finalized.
+
+    /// All registered controllers by id.
+    pub fn controllers(&self) -> impl Iterator<Item = &Arc<Controller>> {
+        self.controllers.values()
+    }
+
+    /// A feature's finalized level; 0 if it is not finalized. (`kraft.version` is not here but in control records.)
     pub fn feature(&self, name: &str) -> i16 {
-        todo!()
+        self.features.get(name).copied().unwrap_or(0)
     }
+
     /// All finalized features with their levels.
     pub fn features(&self) -> &BTreeMap<String, i16> {
-        todo!()
+        &self.features
     }
+
     /// First producer id that no block contains.
     pub fn next_producer_id(&self) -> ProducerId {
-        todo!()
+        self.next_producer_id.unwrap_or(ProducerId(0))
     }
-}
 
-/// A topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Topic {
-    /// Its id.
-    pub id: Uuid,
-    /// Its name.
-    pub name: String,
-    /// By number. Dense from 0 in every image that a whole log gives.
-    pub partitions: BTreeMap<i32, std::sync::Arc<Partition>>,
-}
+    /// All quotas.
+    pub fn quotas(&self) -> &BTreeMap<QuotaEntity, BTreeMap<String, f64>> {
+        &self.quotas
+    }
 
-/// A partition's state in the metadata.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Partition {
-    /// Brokers that hold it; the first is preferred as leader.
-    pub replicas: Vec<NodeId>,
-    /// The directory on each broker, in the order of `replicas`.
-    pub directories: Vec<Uuid>,
-    /// In-sync replicas.
-    pub isr: Vec<NodeId>,
-    /// Replicas on their way out.
-    pub removing: Vec<NodeId>,
-    /// Replicas on their way in.
-    pub adding: Vec<NodeId>,
-    /// Eligible leader replicas (KIP-966).
-    pub elr: Vec<NodeId>,
-    /// The last eligible leader that is known.
-    pub last_known_elr: Vec<NodeId>,
-    /// The leader; [`NodeId::NONE`] for none.
-    pub leader: NodeId,
-    /// Whether the leader was elected uncleanly and has not said yet that it is done.
-    pub recovering: bool,
-    /// Counts the leaders.
-    pub leader_epoch: LeaderEpoch,
-    /// Counts the changes.
-    pub partition_epoch: PartitionEpoch,
-}
+    /// All ACL entries by id.
+    pub fn acls(&self) -> &BTreeMap<Uuid, AccessControlEntryRecord> {
+        &self.acls
+    }
 
-/// Where a node listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Name of the listener.
-    pub listener: String,
-    /// Advertised host.
-    pub host: String,
-    /// Advertised port.
-    pub port: u16,
-    /// Number of the security protocol (0 PLAINTEXT, 1 SSL, 2 SASL_PLAINTEXT, 3 SASL_SSL).
-    pub security_protocol: i16,
-}
+    /// All SCRAM credentials by mechanism number and user.
+    pub fn scram(&self) -> &BTreeMap<(i8, String), UserScramCredentialRecord> {
+        &self.scram
+    }
 
-/// Levels that a node supports of a feature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LevelRange {
-    /// Lowest.
-    pub min: i16,
-    /// Highest.
-    pub max: i16,
-}
+    /// All delegation tokens by id.
+    pub fn tokens(&self) -> &BTreeMap<String, DelegationTokenRecord> {
+        &self.tokens
+    }
 
-/// A registered broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broker {
-    /// Its id.
-    pub id: NodeId,
-    /// Given at this registration: the offset of its record.
-    pub epoch: BrokerEpoch,
-    /// Drawn at each start of the process.
-    pub incarnation: Uuid,
-    /// Where it listens.
-    pub endpoints: Vec<Endpoint>,
-    /// Supported levels by feature.
-    pub features: BTreeMap<String, LevelRange>,
-    /// Its rack.
-    pub rack: Option<String>,
-    /// Whether it may not lead nor be in sync.
-    pub fenced: bool,
-    /// Whether it wants to shut down and is giving its leaderships away.
-    pub in_controlled_shutdown: bool,
-    /// Its log directories that are online.
-    pub log_dirs: Vec<Uuid>,
-    /// Log directories that take no new replicas (KIP-1066).
-    pub cordoned_log_dirs: Vec<Uuid>,
+    /// The same state at another place of the log.
+    pub(crate) fn at(self, provenance: Provenance) -> Image {
+        Image { provenance, ..self }
+    }
+
+    /// Whether both say the same about the cluster, wherever in the log they are.
+    pub fn same_state(&self, other: &Image) -> bool {
+        self.clone().at(other.provenance) == *other
+    }
 }
