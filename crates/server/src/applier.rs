@@ -81,7 +81,7 @@ fn missing<W: World>(node: &Node<W>, image: &Image, id: Uuid, changed: &ChangedT
             continue;
         }
         wanted.push(Wanted {
-            topic: topic.name.clone(),
+            topic: topic.name.to_string(),
             id,
             partition,
             epoch: state.leader_epoch,
@@ -224,8 +224,7 @@ fn take_over_settings<W: World>(node: &Node<W>, image: &Image, changes: &Changes
 
 /// What is in force for a topic's logs.
 fn log_settings<W: World>(node: &Node<W>, image: &Image, topic: &str) -> LogSettings {
-    let empty = BTreeMap::new();
-    let of = |kind, name: String| image.config(&Resource { kind, name }).unwrap_or(&empty);
+    let of = |kind, name: String| image.config(&Resource { kind, name });
     let layers = Layers {
         own: of(Kind::Topic, topic.to_owned()),
         broker: of(Kind::Broker, node.settings.node_id.to_string()),

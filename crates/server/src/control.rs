@@ -213,13 +213,13 @@ impl<W: World> ControlThread<W> {
                     self.release();
                 }
                 Wake::Message(Some(Message::Stop(done))) => {
-                    self.log.close()?;
+                    self.log.close(self.world.now())?;
                     let _ = done.send(());
                     return Ok(());
                 }
                 Wake::Flushed(end, result) => {
                     if let Some(token) = result? {
-                        self.log.flushed(token);
+                        self.log.flushed(self.world.now(), token);
                     }
                     self.step(Event::Flushed { end }).await?;
                 }

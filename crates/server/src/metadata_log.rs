@@ -124,13 +124,13 @@ impl<D: Disk> MetadataLog<D> {
     }
 
     /// The files of a flush are on the device.
-    pub fn flushed(&mut self, token: FlushToken) {
-        self.log.flushed(None, token);
+    pub fn flushed(&mut self, now: Millis, token: FlushToken) {
+        self.log.flushed(now, token);
     }
 
     /// Makes everything durable, for the end.
-    pub fn close(&mut self) -> io::Result<()> {
-        self.log.flush()
+    pub fn close(&mut self, now: Millis) -> io::Result<()> {
+        self.log.flush(now)
     }
 
     /// What the quorum remembers; `None` at the first start.

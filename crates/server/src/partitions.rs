@@ -213,7 +213,8 @@ impl<D: Disk> Replica<D> {
                 return Err(AppendError::Disk(error).into());
             }
         };
-        let moved = self.with(|partition| partition.flushed(token)).ok_or(Refused::Offline)?;
+        let now = world.now();
+        let moved = self.with(|partition| partition.flushed(now, token)).ok_or(Refused::Offline)?;
         if moved.high_watermark_moved {
             self.wake();
         }

@@ -70,7 +70,7 @@ pub(crate) fn open<W: World>(world: &Arc<W>, settings: &Settings) -> Result<Open
         voters.extend(snapshot.voters.map(|voters| (Offset(id.end.0 - 1), voters)));
         snapshot_id = Some(id);
     }
-    let tail = log.batches_from(loader.read_to())?;
+    let tail = log.batches_from(loader.read().last.next())?;
     voters.extend(tail.iter().flat_map(voters_in));
     let start = raft::Start {
         state: log.quorum_state()?,

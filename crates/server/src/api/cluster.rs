@@ -67,7 +67,7 @@ pub async fn describe_topic_partitions<W: World>(
     let from = request.cursor.as_ref().map_or("", |cursor| cursor.topic_name.as_str());
     let all = request.topics.is_empty();
     let mut names: Vec<&str> = match all {
-        true => image.topics_from(from).map(|topic| topic.name.as_str()).collect(),
+        true => image.topics_from(from).map(|topic| &*topic.name).collect(),
         false => request.topics.iter().map(|topic| topic.name.as_str()).filter(|name| *name >= from).collect(),
     };
     names.sort_unstable();
@@ -123,7 +123,7 @@ impl Page<'_> {
         self.left -= partitions.len() as i32;
         let next = start + partitions.len() as i32;
         self.topics.push(DescribeTopicPartitionsResponseTopic {
-            name: Some(topic.name.clone()),
+            name: Some(topic.name.to_string()),
             topic_id: topic.id,
             is_internal: is_internal(name),
             partitions,

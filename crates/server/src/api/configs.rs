@@ -121,7 +121,7 @@ pub(crate) struct Set<'a> {
 
 impl<'a> Set<'a> {
     fn read<W: World>(call: &'a Call<'_, W>, image: &Image, resource: &Resource) -> Set<'a> {
-        let of = |resource: &Resource| image.config(resource).cloned().unwrap_or_default();
+        let of = |resource: &Resource| image.config(resource).clone();
         let broker = |name: String| of(&Resource { kind: Kind::Broker, name });
         Set {
             own: if resource.kind == Kind::Broker { BTreeMap::new() } else { of(resource) },
@@ -148,7 +148,7 @@ fn entry_of(entry: Described, request: &DescribeConfigsRequest, version: i16) ->
         config_source: entry.source as i8,
         is_sensitive: entry.sensitive,
         synonyms: synonyms.collect(),
-        config_type: entry.kind as i8,
+        config_type: entry.kind.map_or(0, |kind| kind as i8),
         documentation: documented.then_some(entry.doc),
     }
 }

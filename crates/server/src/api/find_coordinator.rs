@@ -2,7 +2,7 @@
 //!
 //! Source: `KafkaApis.getCoordinator`.
 
-use milena_coordinators::partition_for;
+use milena_coordinators::group::partition_for;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::find_coordinator_response::Coordinator;
 use milena_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};

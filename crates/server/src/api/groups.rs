@@ -3,6 +3,7 @@
 //! Source: the group handlers of `KafkaApis`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use milena_coordinators::group::{
     Context, Request, Response, Settings, partition_for, refuse, request::offset_fetch_groups,
@@ -131,7 +132,7 @@ fn split_commit(
     let exists = |index| found.is_some_and(|topic| topic.partitions.contains_key(&index));
     let (good, bad): (Vec<_>, Vec<_>) = asked.into_iter().partition(|partition| exists(partition.partition_index));
     if let Some(found) = found {
-        topic.name.clone_from(&found.name);
+        topic.name = found.name.to_string();
         topic.topic_id = found.id;
     }
     let bad = bad.into_iter().map(|partition| OffsetCommitResponsePartition {
@@ -148,7 +149,7 @@ fn split_commit(
     (known, (!refused.partitions.is_empty()).then_some(refused))
 }
 
-fn find<'a>(image: &'a Image, name: &str, id: Uuid, by_id: bool) -> Option<&'a Topic> {
+fn find<'a>(image: &'a Image, name: &str, id: Uuid, by_id: bool) -> Option<&'a Arc<Topic>> {
     if by_id { image.topic_by_id(id) } else { image.topic(name) }
 }
 
@@ -201,7 +202,7 @@ fn name_topics(
     let mut unknown = Vec::new();
     for mut topic in topics {
         if let Some(found) = image.topic_by_id(topic.topic_id) {
-            topic.name.clone_from(&found.name);
+            topic.name = found.name.to_string();
             known.push(topic);
             continue;
         }

@@ -156,7 +156,7 @@ impl View<'_> {
     fn topic(&self, topic: &Topic) -> MetadataResponseTopic {
         let partitions = topic.partitions.iter().map(|(index, partition)| self.partition(*index, partition));
         MetadataResponseTopic {
-            name: Some(topic.name.clone()),
+            name: Some(topic.name.to_string()),
             topic_id: topic.id,
             is_internal: is_internal(&topic.name),
             partitions: partitions.collect(),
