@@ -92,7 +92,7 @@ impl DiskFile for RealFile {
             match preadv2(&self.0, &mut [IoSliceMut::new(buffer)], position, ReadWriteFlags::NOWAIT) {
                 Ok(read) => return Ok(Some(read)),
                 Err(Errno::INTR) => {}
-                // Cold, or a file system that cannot say (tmpfs before 6.x, overlays): the pool reads it.
+                // Cold, or a file system that cannot say: the pool reads it.
                 Err(Errno::AGAIN | Errno::OPNOTSUPP) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }

@@ -121,10 +121,8 @@ mod tests {
 
     #[test]
     fn offsets_are_written_as_kafka_writes_them() {
-        let offsets = Offsets::from([
-            (TopicPartition::new("a", 1), Offset(17)),
-            (TopicPartition::new("a", 0), Offset(1500)),
-        ]);
+        let offsets =
+            Offsets::from([(TopicPartition::new("a", 1), Offset(17)), (TopicPartition::new("a", 0), Offset(1500))]);
         let written = write_offsets(offsets.iter().map(|(partition, offset)| (partition, *offset)));
         assert_eq!(written, b"0\n2\na 0 1500\na 1 17\n");
         assert_eq!(read_offsets(&written), Ok(offsets));

@@ -20,7 +20,7 @@ use milena_base::{Disk, DiskFile, Millis};
 const TAIL_ENTRIES_MAX: usize = 512;
 
 /// What an index holds.
-pub trait IndexEntry: Copy {
+pub(crate) trait IndexEntry: Copy {
     /// Bytes on disk.
     const SIZE_BYTES: usize;
 
@@ -33,26 +33,26 @@ pub trait IndexEntry: Copy {
 
 /// Where a batch stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OffsetEntry {
+pub(crate) struct OffsetEntry {
     /// Last offset of the batch, minus the segment's base offset.
-    pub relative_offset: u32,
+    pub(crate) relative_offset: u32,
     /// First byte of the batch.
-    pub position: u32,
+    pub(crate) position: u32,
 }
 
 /// The largest time up to a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimeEntry {
+pub(crate) struct TimeEntry {
     /// The time.
-    pub timestamp: Millis,
+    pub(crate) timestamp: Millis,
     /// Last offset of the batch with that time, minus the segment's base offset.
-    pub relative_offset: u32,
+    pub(crate) relative_offset: u32,
 }
 
 /// `.index`
-pub type OffsetIndex<D> = Index<D, OffsetEntry>;
+pub(crate) type OffsetIndex<D> = Index<D, OffsetEntry>;
 /// `.timeindex`
-pub type TimeIndex<D> = Index<D, TimeEntry>;
+pub(crate) type TimeIndex<D> = Index<D, TimeEntry>;
 
 impl IndexEntry for OffsetEntry {
     const SIZE_BYTES: usize = 8;
@@ -86,7 +86,7 @@ fn be_u32(bytes: &[u8]) -> u32 {
 }
 
 /// One index file and the entries that are not written yet.
-pub struct Index<D: Disk, E> {
+pub(crate) struct Index<D: Disk, E> {
     path: PathBuf,
     /// Open while it is used.
     file: Option<Arc<D::File>>,
@@ -97,6 +97,8 @@ pub struct Index<D: Disk, E> {
     last: Option<E>,
     /// The file is as large as it may become.
     extended: bool,
+    /// Entries were taken away that are still in the file.
+    is_cut: bool,
 }
 
 impl<D: Disk, E: IndexEntry> Index<D, E> {
@@ -105,14 +107,22 @@ impl<D: Disk, E: IndexEntry> Index<D, E> {
         let file = disk.open(&path)?;
         file.truncate(0)?;
         file.truncate(largest::<E>(size_bytes_max))?;
-        Ok(Index { path, file: None, entries: 0, tail: Vec::new(), last: None, extended: true })
+        Ok(Index { path, file: None, entries: 0, tail: Vec::new(), last: None, extended: true, is_cut: false })
     }
 
     /// The index in an existing file that was cut to size.
     pub(crate) fn load(disk: &D, path: PathBuf) -> io::Result<Index<D, E>> {
         let file = disk.open_existing(&path)?;
         let entries = file.size_bytes()? as usize / E::SIZE_BYTES;
-        let mut index = Index { path, file: Some(Arc::new(file)), entries, tail: Vec::new(), last: None, extended: false };
+        let mut index = Index {
+            path,
+            file: Some(Arc::new(file)),
+            entries,
+            tail: Vec::new(),
+            last: None,
+            extended: false,
+            is_cut: false,
+        };
         index.last = entries.checked_sub(1).map(|last| index.entry(disk, last)).transpose()?;
         index.file = None;
         Ok(index)
@@ -150,24 +160,34 @@ impl<D: Disk, E: IndexEntry> Index<D, E> {
 
     /// The last entry that `is_before` accepts; it accepts a prefix.
     pub(crate) fn floor(&mut self, disk: &D, is_before: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
+        match self.partition_point(disk, is_before)? {
+            0 => Ok(None),
+            after => self.entry(disk, after - 1).map(Some),
+        }
+    }
+
+    /// The first entry that `is_before` does not accept; it accepts a prefix.
+    pub(crate) fn ceiling(&mut self, disk: &D, is_before: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
+        match self.partition_point(disk, is_before)? {
+            after if after == self.entries => Ok(None),
+            after => self.entry(disk, after).map(Some),
+        }
+    }
+
+    fn partition_point(&mut self, disk: &D, is_before: impl Fn(&E) -> bool) -> io::Result<usize> {
         let written = self.entries - self.tail.len();
         if self.tail.first().is_some_and(&is_before) {
-            let end = self.tail.partition_point(&is_before);
-            return Ok(Some(self.tail[end - 1]));
+            return Ok(written + self.tail.partition_point(&is_before));
         }
         let (mut low, mut high) = (0, written);
-        let mut found = None;
         while low < high {
             let middle = low + (high - low) / 2;
-            let entry = self.entry(disk, middle)?;
-            if is_before(&entry) {
-                found = Some(entry);
-                low = middle + 1;
-            } else {
-                high = middle;
+            match is_before(&self.entry(disk, middle)?) {
+                true => low = middle + 1,
+                false => high = middle,
             }
         }
-        Ok(found)
+        Ok(low)
     }
 
     /// Keeps the entries that `is_kept` accepts; it accepts a prefix.
@@ -176,27 +196,27 @@ impl<D: Disk, E: IndexEntry> Index<D, E> {
         self.tail.truncate(self.tail.partition_point(&is_kept));
         let mut kept = written;
         if self.tail.is_empty() {
-            while kept > 0 && !is_kept(&self.entry(disk, kept - 1)?) {
-                kept -= 1;
-            }
+            self.entries = written;
+            kept = self.partition_point(disk, is_kept)?;
         }
+        self.is_cut |= kept < written;
         self.entries = kept + self.tail.len();
-        self.last = match self.tail.last() {
-            Some(last) => Some(*last),
-            None => kept.checked_sub(1).map(|last| self.entry(disk, last)).transpose()?,
-        };
+        self.last = self.entries.checked_sub(1).map(|last| self.entry(disk, last)).transpose()?;
         Ok(())
     }
 
-    /// Writes what is only in memory and cuts the file to size: the segment takes no more entries.
-    pub(crate) fn finish(&mut self, disk: &D) -> io::Result<()> {
+    /// Writes what is only in memory and cuts the file to size: the segment takes no more entries. Answers whether
+    /// the file changed.
+    pub(crate) fn finish(&mut self, disk: &D) -> io::Result<bool> {
         let size_bytes = self.size_bytes();
-        if self.extended || !self.tail.is_empty() {
+        let changes = self.extended || !self.tail.is_empty() || self.is_cut;
+        if changes {
             self.write_tail(disk)?;
             self.file(disk)?.truncate(size_bytes)?;
             self.extended = false;
+            self.is_cut = false;
         }
-        Ok(())
+        Ok(changes)
     }
 
     /// The open file, to be flushed.
@@ -228,6 +248,10 @@ impl<D: Disk, E: IndexEntry> Index<D, E> {
     }
 
     fn entry(&mut self, disk: &D, at: usize) -> io::Result<E> {
+        let written = self.entries - self.tail.len();
+        if let Some(entry) = at.checked_sub(written).and_then(|at| self.tail.get(at)) {
+            return Ok(*entry);
+        }
         let mut bytes = [0; 16];
         let bytes = &mut bytes[..E::SIZE_BYTES];
         let file = self.file(disk)?;

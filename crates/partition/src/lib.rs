@@ -8,10 +8,21 @@
 //! **Invariants:** no clock, no randomness, no thread, no `std::fs`: time and a seed come in, files to flush and to
 //! remove go out as values. Nothing in a file or a request can make this crate panic.
 
+pub mod checkpoint;
+pub mod epochs;
+mod index;
+pub mod log;
+pub mod names;
 pub mod partition;
+pub mod producers;
+mod segment;
 pub mod settings;
+mod transactions;
 pub mod validate;
+mod walk;
 
+pub use log::Log;
+pub use milena_protocol::records::TimestampType;
 pub use partition::*;
-pub use settings::{CleanupPolicy, CompressionType, LogSettings, TimestampType};
+pub use settings::{CleanupPolicy, CompressionType, LogSettings};
 pub use validate::{InvalidBatch, Origin, RecordError, Rules, ValidBatch, validate};

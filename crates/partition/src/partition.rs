@@ -3,14 +3,22 @@
 //!
 //! Source: `Partition.scala`, `UnifiedLog` in Kafka 4.3.1.
 
+use std::cmp::Ordering;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use milena_base::{Disk, Millis};
+use bytes::BytesMut;
+use milena_base::disk::{read_file, replace_file};
+use milena_base::{Disk, DiskFile, Millis};
+use milena_protocol::records::{Batch, BatchHeader, HEADER_BYTES};
 use milena_protocol::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TopicPartition, Uuid};
 
-use crate::{LogSettings, Origin, ValidBatch};
+use crate::log::Volume;
+use crate::producers::{Known, ProducerStates, snapshot};
+use crate::transactions::Aborted;
+use crate::walk::read_batch;
+use crate::{Log, LogSettings, ValidBatch, checkpoint, names};
 
 /// What the directory's checkpoint files say about a log before it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,6 +46,8 @@ pub struct Recovered {
     pub truncated_bytes: u64,
     /// Where records end that were said to be flushed but are not there: data were lost, a human must look.
     pub lost_below_recovery_point: Option<Offset>,
+    /// Base offset of the first segment that was read from front to end.
+    pub first_scanned: Option<Offset>,
     /// Files to remove later.
     pub unlinks: Vec<Unlink>,
 }
@@ -410,24 +420,47 @@ pub struct Effects {
     pub producers_expired: usize,
 }
 
-/// Files to flush without the lock, in this order; then [`Partition::flushed`] with the token. If one fails, the
-/// directory is offline: never try again.
+/// What to flush without the lock: [`Flush::run`], then [`Partition::flushed`] with the token. If anything fails,
+/// the directory is offline: never try again.
 #[derive(Debug)]
 pub struct Flush<F> {
-    /// To be flushed.
+    /// To be flushed first, in any order.
     pub files: Vec<Arc<F>>,
     /// To be flushed after the files, with [`Disk::flush_dir`].
-    pub dir: Option<PathBuf>,
+    pub dirs: Vec<PathBuf>,
+    /// Small files to be replaced at last.
+    pub replace: Vec<(PathBuf, Vec<u8>)>,
     /// What it will have made durable.
     pub token: FlushToken,
 }
 
-/// Proof of a [`Flush`].
+impl<F: DiskFile> Flush<F> {
+    /// Does all of it, one after the other.
+    pub fn run<D: Disk>(&self, disk: &D) -> io::Result<FlushToken> {
+        for file in &self.files {
+            file.flush()?;
+        }
+        for dir in &self.dirs {
+            disk.flush_dir(dir)?;
+        }
+        for (path, contents) in &self.replace {
+            replace_file(disk, path, contents)?;
+        }
+        Ok(self.token)
+    }
+}
+
+/// What a [`Flush`] makes durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlushToken {
     /// Everything before.
     pub(crate) end: Offset,
+    /// The segment that was active.
+    pub(crate) active: Offset,
     pub(crate) truncations: u64,
+    pub(crate) appended: Volume,
+    /// Names in the directory too.
+    pub(crate) names: bool,
 }
 
 /// What became durable.
@@ -458,7 +491,18 @@ pub struct ProducerInfo {
 
 /// One replica of one partition.
 pub struct Partition<D: Disk> {
-    disk: D,
+    topic_partition: TopicPartition,
+    topic_id: Uuid,
+    log: Log<D>,
+    producers: ProducerStates,
+    high_watermark: Offset,
+    /// The newest epoch heard of, whoever led.
+    epoch: LeaderEpoch,
+    /// The log end when this replica began to lead.
+    epoch_start: Offset,
+    leads: bool,
+    /// The disk failed: nothing is written any more.
+    offline: bool,
 }
 
 impl<D: Disk> Partition<D> {
@@ -473,19 +517,46 @@ impl<D: Disk> Partition<D> {
         hints: OpenHints,
         now: Millis,
     ) -> Result<(Partition<D>, Recovered), OpenError> {
-        let _ = (disk, dir, topic_partition, topic_id, settings, hints, now);
-        unimplemented!()
+        claim_directory(&disk, &dir, topic_id)?;
+        let failed = |source| OpenError::Disk { path: dir.clone(), source };
+        let (mut log, recovered) = Log::open(disk, dir.clone(), settings, &hints, now)?;
+        let producers = load_producers(&mut log, &hints, &recovered, now).map_err(failed)?;
+        let high_watermark = hints.high_watermark.clamp(log.log_start(), log.log_end());
+        let epoch = log.epochs().latest().unwrap_or(LeaderEpoch::NONE);
+        let epoch_start = log.log_end();
+        let mut partition = Partition {
+            topic_partition,
+            topic_id,
+            log,
+            producers,
+            high_watermark,
+            epoch,
+            epoch_start,
+            leads: false,
+            offline: false,
+        };
+        partition.producers.on_high_watermark(high_watermark);
+        Ok((partition, recovered))
     }
 
-    /// Leads from now on in `epoch`. The same epoch again changes nothing.
+    /// Leads from now on in `epoch`. The same epoch again changes nothing; an older one is refused.
     pub fn lead(&mut self, epoch: LeaderEpoch) -> Result<(), AppendError> {
-        let _ = epoch;
-        unimplemented!()
+        if epoch < self.epoch {
+            return Err(AppendError::FencedLeaderEpoch { given: epoch, current: self.epoch });
+        }
+        if epoch > self.epoch || !self.leads {
+            self.epoch = epoch;
+            self.epoch_start = self.log.log_end();
+            self.log.begin_epoch(epoch);
+            self.leads = true;
+        }
+        self.advance_high_watermark();
+        Ok(())
     }
 
-    /// Stops leading: appends and reads are refused from now on.
+    /// Stops leading: appends and reads of consumers are refused from now on.
     pub fn resign(&mut self) {
-        unimplemented!()
+        self.leads = false;
     }
 
     /// Appends one batch. `expected` fences callers that know an older epoch (coordinators); a producer has none.
@@ -495,19 +566,165 @@ impl<D: Disk> Partition<D> {
         batch: &ValidBatch,
         expected: Option<LeaderEpoch>,
     ) -> Result<Appended, AppendError> {
-        let _ = (now, batch, expected, Origin::Client);
-        unimplemented!()
+        self.check_append(batch, expected)?;
+        if let Known::Duplicate(mark) = self.producers.check(batch.header(), batch.origin())? {
+            return Ok(Appended {
+                base_offset: mark.first_offset(),
+                last_offset: mark.last_offset,
+                log_append_time: mark.timestamp,
+                log_start: self.log.log_start(),
+                duplicate: true,
+                high_watermark_moved: false,
+                flush_due: self.flush_due(now),
+                rolled: false,
+            });
+        }
+        let mut header = *batch.header();
+        header.base_offset = self.log.log_end();
+        header.partition_leader_epoch = self.epoch;
+        let written = self.write(now, &header, batch);
+        self.offline |= written.is_err();
+        let rolled = written?;
+        let high_watermark_moved = self.advance_high_watermark();
+        Ok(Appended {
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            log_append_time: batch.log_append_time(),
+            log_start: self.log.log_start(),
+            duplicate: false,
+            high_watermark_moved,
+            flush_due: self.flush_due(now),
+            rolled,
+        })
+    }
+
+    fn check_append(&self, batch: &ValidBatch, expected: Option<LeaderEpoch>) -> Result<(), AppendError> {
+        if self.offline {
+            return Err(AppendError::Disk(offline()));
+        }
+        if let Some(given) = expected {
+            let current = self.epoch;
+            match given.cmp(&current) {
+                Ordering::Less => return Err(AppendError::FencedLeaderEpoch { given, current }),
+                Ordering::Greater => return Err(AppendError::UnknownLeaderEpoch { given, current }),
+                Ordering::Equal => {}
+            }
+        }
+        if !self.leads {
+            return Err(AppendError::NotLeader);
+        }
+        let (size_bytes, segment_bytes) = (batch.size_bytes(), self.log.settings().segment_bytes);
+        if size_bytes as u64 > segment_bytes.into() {
+            return Err(AppendError::LargerThanSegment { size_bytes, segment_bytes });
+        }
+        match self.log.log_end().0.checked_add(i64::from(batch.header().last_offset_delta) + 1) {
+            Some(_) => Ok(()),
+            None => Err(AppendError::Full),
+        }
+    }
+
+    /// Writes a stamped batch and counts it. Answers whether a segment was rolled.
+    fn write(&mut self, now: Millis, header: &BatchHeader, batch: &ValidBatch) -> io::Result<bool> {
+        let bytes = batch.batch().bytes();
+        let rolled = self.log.append(now, header, &bytes[HEADER_BYTES..])?;
+        if rolled {
+            // The producers as of the new segment's start, from which a crash would have to read.
+            self.write_snapshot(header.base_offset)?;
+        }
+        if header.attributes.is_control() {
+            let mut stamped = BytesMut::from(&bytes[..]);
+            stamped[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+            let batch = Batch::parse(stamped.freeze()).map_err(io::Error::other)?;
+            if let Some(aborted) = self.producers.count_marker(&batch).map_err(io::Error::other)? {
+                self.log.note_aborted(&aborted)?;
+            }
+        } else {
+            self.producers.count(header);
+        }
+        Ok(rolled)
+    }
+
+    fn write_snapshot(&self, at: Offset) -> io::Result<D::File> {
+        let file = self.log.disk().open(&names::file(self.log.dir(), at, names::SNAPSHOT))?;
+        let contents = snapshot::write(&self.producers);
+        file.truncate(0)?;
+        file.write_at(&contents, 0)?;
+        Ok(file)
+    }
+
+    /// The one rule of what is safe: what every in-sync replica has. Alone, that is our own end; where the topic
+    /// wants records flushed before they are acknowledged, our own end is the flushed one. Within a leader epoch
+    /// the high watermark never moves back. Answers whether it moved.
+    fn advance_high_watermark(&mut self) -> bool {
+        let own_end = match self.log.settings().acknowledges_after_flush() {
+            true => self.log.recovery_point(),
+            false => self.log.log_end(),
+        };
+        let moves = self.leads && own_end > self.high_watermark;
+        if moves {
+            self.high_watermark = own_end;
+            self.producers.on_high_watermark(own_end);
+        }
+        moves
     }
 
     /// Finds the batches from an offset on.
     pub fn read(&mut self, request: &ReadRequest) -> Result<ReadInfo<D::File>, ReadError> {
-        let _ = (request, &self.disk);
-        unimplemented!()
+        self.check_reader(request.current_leader_epoch)?;
+        let marks = self.marks();
+        if let Some(diverging) = self.divergence(request, &marks)? {
+            return Ok(ReadInfo { slice: Slice::Empty, marks, diverging: Some(diverging), aborted: None });
+        }
+        let bound = match request.isolation {
+            Isolation::ReadUncommitted => marks.high_watermark,
+            Isolation::ReadCommitted => marks.last_stable,
+            Isolation::LogEnd => marks.log_end,
+        };
+        let slice = self.log.read(request.offset, request.max_bytes, request.min_one_batch, bound)?;
+        let aborted = match request.isolation {
+            Isolation::ReadCommitted => Some(self.aborted(request.offset, &slice)?),
+            _ => None,
+        };
+        Ok(ReadInfo { slice, marks, diverging: None, aborted })
+    }
+
+    /// Where the reader's log stops being a prefix of ours, if it does.
+    fn divergence(&self, request: &ReadRequest, marks: &Marks) -> Result<Option<EpochEnd>, ReadError> {
+        let Some(fetched) = request.last_fetched_epoch else { return Ok(None) };
+        let (log_start, log_end, offset) = (marks.log_start, marks.log_end, request.offset);
+        let out_of_range = ReadError::OutOfRange { offset, log_start, log_end };
+        let end = match self.log.epochs().end_of(fetched, log_end) {
+            Some(end) if offset >= log_start => end,
+            _ => return Err(out_of_range),
+        };
+        Ok((end.epoch < fetched || end.end_offset < offset).then_some(end))
+    }
+
+    fn aborted(&mut self, from: Offset, slice: &Slice<D::File>) -> io::Result<Vec<AbortedTransaction>> {
+        let to = self.log.bound_behind(from, slice)?;
+        let found = self.log.aborted(from, to)?;
+        let public = |aborted: Aborted| AbortedTransaction {
+            producer_id: aborted.producer_id,
+            first_offset: aborted.first_offset,
+        };
+        Ok(found.into_iter().map(public).collect())
+    }
+
+    fn check_reader(&self, given: Option<LeaderEpoch>) -> Result<(), ReadError> {
+        if let Some(given) = given {
+            let current = self.epoch;
+            match given.cmp(&current) {
+                Ordering::Less => return Err(ReadError::FencedLeaderEpoch { given, current }),
+                Ordering::Greater => return Err(ReadError::UnknownLeaderEpoch { given, current }),
+                Ordering::Equal => {}
+            }
+        }
+        if self.leads { Ok(()) } else { Err(ReadError::NotLeader) }
     }
 
     /// How often the log was cut: see [`Slice::File`].
     pub fn truncations(&self) -> u64 {
-        unimplemented!()
+        self.log.truncations()
     }
 
     /// The offset for a point in time. May read batches from the disk and inflate one: not for a data core when
@@ -518,8 +735,35 @@ impl<D: Disk> Partition<D> {
         isolation: Isolation,
         current_leader_epoch: Option<LeaderEpoch>,
     ) -> Result<Option<FoundOffset>, ReadError> {
-        let _ = (spec, isolation, current_leader_epoch);
-        unimplemented!()
+        self.check_reader(current_leader_epoch)?;
+        let marks = self.marks();
+        let end = match isolation {
+            Isolation::ReadUncommitted => marks.high_watermark,
+            Isolation::ReadCommitted => marks.last_stable,
+            Isolation::LogEnd => marks.log_end,
+        };
+        // A new leader does not know yet how far its predecessor's high watermark went.
+        let lags = isolation != Isolation::LogEnd && self.epoch_start > marks.high_watermark;
+        let of_log = |offset, leader_epoch| FoundOffset { timestamp: Millis::NONE, offset, leader_epoch };
+        let found = match spec {
+            OffsetSpec::Earliest | OffsetSpec::EarliestLocal => {
+                let first = self.log.epochs().entries().first().filter(|(_, start)| *start <= marks.log_start);
+                let epoch = first.map_or(LeaderEpoch::NONE, |(epoch, _)| *epoch);
+                return Ok(Some(of_log(marks.log_start, epoch)));
+            }
+            OffsetSpec::Latest if lags => return Err(ReadError::OffsetNotAvailable),
+            OffsetSpec::Latest => return Ok(Some(of_log(end, self.epoch))),
+            OffsetSpec::LatestTiered | OffsetSpec::EarliestPendingUpload => {
+                return Ok(Some(of_log(Offset::NONE, LeaderEpoch::NONE)));
+            }
+            OffsetSpec::MaxTimestamp => self.log.find_newest()?,
+            OffsetSpec::Timestamp(timestamp) => self.log.find_time(timestamp)?,
+        };
+        match found {
+            Some(found) if found.offset < end => Ok(Some(found)),
+            _ if lags => Err(ReadError::OffsetNotAvailable),
+            _ => Ok(None),
+        }
     }
 
     /// Where an epoch ends (OffsetForLeaderEpoch). `None`: the epoch is not known.
@@ -528,98 +772,265 @@ impl<D: Disk> Partition<D> {
         epoch: LeaderEpoch,
         current_leader_epoch: Option<LeaderEpoch>,
     ) -> Result<Option<EpochEnd>, ReadError> {
-        let _ = (epoch, current_leader_epoch);
-        unimplemented!()
+        self.check_reader(current_leader_epoch)?;
+        Ok(self.log.epochs().end_of(epoch, self.log.log_end()))
     }
 
     /// Moves the log start to `to`, or to the high watermark for `None`. Answers the new log start; the files go at
     /// the next tick.
     pub fn delete_records(&mut self, to: Option<Offset>) -> Result<Offset, DeleteRecordsError> {
-        let _ = to;
-        unimplemented!()
+        if !self.leads {
+            return Err(DeleteRecordsError::NotLeader);
+        }
+        let cleanup = self.log.settings().cleanup;
+        if cleanup.compact && !cleanup.delete {
+            return Err(DeleteRecordsError::CompactedOnly);
+        }
+        let high_watermark = self.high_watermark;
+        let offset = to.unwrap_or(high_watermark);
+        if offset.0 < 0 || offset > high_watermark {
+            return Err(DeleteRecordsError::OutOfRange { offset, high_watermark });
+        }
+        if self.log.advance_log_start(offset) {
+            self.producers.on_log_start(offset);
+        }
+        Ok(self.log.log_start())
     }
 
     /// The offsets that bound it.
     pub fn marks(&self) -> Marks {
-        unimplemented!()
+        let high_watermark = self.high_watermark;
+        let unstable = self.producers.first_unstable().filter(|first| *first < high_watermark);
+        let log_start = self.log.log_start();
+        let last_stable = unstable.map_or(high_watermark, |first| first.max(log_start));
+        Marks { log_start, last_stable, high_watermark, log_end: self.log.log_end() }
     }
 
-    /// Every few minutes (`log.retention.check.interval.ms`): retention, forgotten producers, `flush.ms`.
+    /// Every few minutes (`log.retention.check.interval.ms`): retention and forgotten producers.
     pub fn tick(&mut self, now: Millis) -> Result<Effects, io::Error> {
-        let _ = now;
-        unimplemented!()
+        if self.offline {
+            return Err(offline());
+        }
+        let log_start = self.log.log_start();
+        let retained = self.log.retain(now, self.high_watermark);
+        self.offline |= retained.is_err();
+        let unlinks = retained?;
+        let log_start_moved = self.log.log_start() > log_start;
+        if log_start_moved {
+            self.producers.on_log_start(self.log.log_start());
+        }
+        let producers_expired = self.producers.expire(now, self.log.settings().producer_expiration_ms);
+        Ok(Effects { unlinks, log_start_moved, flush_due: self.flush_due(now), producers_expired })
+    }
+
+    /// Whether `flush.messages` or `flush.ms` ask for a flush. With neither set, the kernel writes when it likes, and
+    /// only a rolled segment is flushed in the background.
+    pub fn flush_due(&self, now: Millis) -> bool {
+        let settings = self.log.settings();
+        let waited = self.log.unflushed_since().map_or(0, |since| (now - since).0);
+        let after_flush = settings.acknowledges_after_flush();
+        (after_flush && self.log.recovery_point() < self.log.log_end())
+            || self.log.unflushed().records >= settings.flush_messages
+            || waited >= settings.flush_ms
     }
 
     /// What has to be flushed to make everything appended so far durable; `None` if nothing has.
     pub fn prepare_flush(&mut self) -> Result<Option<Flush<D::File>>, io::Error> {
-        unimplemented!()
+        if self.offline {
+            return Err(offline());
+        }
+        let prepared = self.log.prepare_flush();
+        self.offline |= prepared.is_err();
+        prepared
     }
 
-    /// The files of a [`Flush`] are on the device.
-    pub fn flushed(&mut self, token: FlushToken) -> Flushed {
-        let _ = token;
-        unimplemented!()
+    /// What a [`Flush`] covers is on the device.
+    pub fn flushed(&mut self, now: Millis, token: FlushToken) -> Flushed {
+        self.log.flushed(now, token);
+        let high_watermark_moved = self.advance_high_watermark();
+        Flushed { recovery_point: self.log.recovery_point(), high_watermark_moved }
+    }
+
+    /// A flush failed, or the directory is offline for another reason: nothing is written any more.
+    pub fn go_offline(&mut self) {
+        self.offline = true;
     }
 
     /// Prepares, flushes and counts in one go, under the lock.
-    pub fn flush(&mut self) -> Result<Flushed, io::Error> {
-        unimplemented!()
+    pub fn flush(&mut self, now: Millis) -> Result<Flushed, io::Error> {
+        if let Some(flush) = self.prepare_flush()? {
+            let done = flush.run(self.log.disk());
+            self.offline |= done.is_err();
+            return Ok(self.flushed(now, done?));
+        }
+        Ok(Flushed { recovery_point: self.log.recovery_point(), high_watermark_moved: false })
     }
 
-    /// Clean end: flushes, writes the producers' snapshot, trims the indexes. Answers the recovery point to be
+    /// Clean end: writes the producers' snapshot, trims the indexes, flushes. Answers the recovery point to be
     /// checkpointed.
     pub fn close(self) -> Result<Offset, io::Error> {
-        unimplemented!()
+        if self.offline {
+            return Err(offline());
+        }
+        let log_end = self.log.log_end();
+        let path = names::file(self.log.dir(), log_end, names::SNAPSHOT);
+        if log_end > self.log.log_start() && self.log.disk().open_existing(&path).is_err() {
+            self.write_snapshot(log_end)?.flush()?;
+            self.log.disk().flush_dir(self.log.dir())?;
+        }
+        self.log.close()
     }
 
     /// Takes other settings from now on.
     pub fn set_settings(&mut self, settings: LogSettings) {
-        let _ = settings;
-        unimplemented!()
+        self.log.set_settings(settings);
+        self.advance_high_watermark();
     }
 
     /// The settings in force.
     pub fn settings(&self) -> &LogSettings {
-        unimplemented!()
+        self.log.settings()
     }
 
     /// Bytes of all segments' log files.
     pub fn size_bytes(&self) -> u64 {
-        unimplemented!()
+        self.log.size_bytes()
     }
 
     /// Bytes appended but not yet flushed.
     pub fn unflushed_bytes(&self) -> u64 {
-        unimplemented!()
+        self.log.unflushed().bytes
     }
 
     /// Everything before is flushed.
     pub fn recovery_point(&self) -> Offset {
-        unimplemented!()
+        self.log.recovery_point()
     }
 
     /// The producers it remembers, by id.
     pub fn producers(&self) -> Vec<ProducerInfo> {
-        unimplemented!()
+        self.producers.infos()
     }
 
     /// Which partition.
     pub fn topic_partition(&self) -> &TopicPartition {
-        unimplemented!()
+        &self.topic_partition
     }
 
     /// Of which topic.
     pub fn topic_id(&self) -> Uuid {
-        unimplemented!()
+        self.topic_id
     }
 
     /// The epoch it leads in, if it does.
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
-        unimplemented!()
+        self.leads.then_some(self.epoch)
     }
 
     /// Where its files are.
-    pub fn dir(&self) -> &std::path::Path {
-        unimplemented!()
+    pub fn dir(&self) -> &Path {
+        self.log.dir()
     }
+
+    /// The log below, for tools and tests.
+    pub fn log(&self) -> &Log<D> {
+        &self.log
+    }
+}
+
+fn offline() -> io::Error {
+    io::Error::other("the directory is offline")
+}
+
+/// Checks or writes `partition.metadata`. It reaches the device with the first flush: until then no record is
+/// promised to survive a power failure, and after one an empty file counts as none.
+fn claim_directory<D: Disk>(disk: &D, dir: &Path, topic_id: Uuid) -> Result<(), OpenError> {
+    let path = dir.join(names::PARTITION_METADATA);
+    let failed = |source| OpenError::Disk { path: path.clone(), source };
+    disk.create_dir_all(dir).map_err(failed)?;
+    let contents = match read_file(disk, &path) {
+        Ok(contents) => contents,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(failed(error)),
+    };
+    if contents.is_empty() {
+        let file = disk.open(&path).map_err(failed)?;
+        return file.write_at(&checkpoint::write_topic_id(topic_id), 0).map_err(failed);
+    }
+    match checkpoint::read_topic_id(&contents) {
+        Some(found) if found == topic_id => Ok(()),
+        Some(found) => Err(OpenError::OtherTopic { path: dir.to_owned(), expected: topic_id, found }),
+        None => Err(OpenError::Malformed { path, reason: "no topic id".to_owned() }),
+    }
+}
+
+/// The producers as of the log end: the newest sound snapshot, and the batches behind it. Aborted transactions of
+/// segments whose indexes were made anew are noted again.
+fn load_producers<D: Disk>(
+    log: &mut Log<D>,
+    hints: &OpenHints,
+    recovered: &Recovered,
+    now: Millis,
+) -> io::Result<ProducerStates> {
+    let scanned = recovered.first_scanned.unwrap_or(Offset(i64::MAX));
+    let mut states = ProducerStates::starting_at(log.log_start());
+    let snapshots = tidy_snapshots(log)?;
+    if snapshots.is_empty() && hints.clean && recovered.first_scanned.is_none() {
+        return Ok(ProducerStates::starting_at(log.log_end()));
+    }
+    for at in snapshots.into_iter().rev().filter(|at| *at <= scanned) {
+        let path = names::file(log.dir(), at, names::SNAPSHOT);
+        match snapshot::read(read_file(log.disk(), &path)?, at) {
+            Ok(read) => {
+                states = read;
+                break;
+            }
+            // Worthless after a crash: an older one and more batches will do.
+            Err(_) => log.disk().remove_file(&path)?,
+        }
+    }
+    let mut aborted = Vec::new();
+    let from = states.end();
+    if from < log.log_end() {
+        log.each_header(from, |file, position, header| {
+            if header.attributes.is_control() {
+                let batch = read_batch(file, position, header)?;
+                // A control record that nobody understands decides nothing.
+                if let Ok(Some(found)) = states.count_marker(&batch) {
+                    aborted.push(found);
+                }
+            } else {
+                states.count(header);
+            }
+            Ok(())
+        })?;
+    }
+    for found in aborted.iter().filter(|found| found.last_offset >= scanned) {
+        log.note_aborted(found)?;
+    }
+    states.expire(now, log.settings().producer_expiration_ms);
+    Ok(states)
+}
+
+/// Removes snapshots that no start will ever use; answers the offsets of the others, growing.
+fn tidy_snapshots<D: Disk>(log: &Log<D>) -> io::Result<Vec<Offset>> {
+    let entries = log.disk().list(log.dir())?;
+    let offsets = entries.iter().filter_map(|entry| names::parse(&entry.name));
+    let mut offsets: Vec<Offset> =
+        offsets.filter(|(_, suffix)| *suffix == names::SNAPSHOT).map(|(offset, _)| offset).collect();
+    offsets.sort();
+    let newest = offsets.iter().rev().find(|at| **at <= log.log_end()).copied();
+    let bases: Vec<Offset> = log.segment_bases().collect();
+    let (mut kept, mut gone) = (Vec::new(), Vec::new());
+    for at in offsets {
+        let in_range = at > log.log_start() && at <= log.log_end();
+        match in_range && (Some(at) == newest || bases.contains(&at)) {
+            true => kept.push(at),
+            false => gone.push(at),
+        }
+    }
+    for at in gone {
+        log.disk().remove_file(&names::file(log.dir(), at, names::SNAPSHOT))?;
+    }
+    Ok(kept)
 }

@@ -3,6 +3,8 @@
 //!
 //! Source: `LogConfig`, `ServerLogConfigs` and `TopicConfig` in Kafka 4.3.1.
 
+use milena_protocol::records::TimestampType;
+
 /// Settings of one log. Changing them at run time takes effect at the next append or tick.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogSettings {
@@ -95,16 +97,6 @@ pub struct CleanupPolicy {
     pub delete: bool,
     /// Keep the last record of every key.
     pub compact: bool,
-}
-
-/// `message.timestamp.type`: whose clock stamps a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TimestampType {
-    /// The producer's.
-    #[default]
-    CreateTime,
-    /// The broker's, at the append.
-    LogAppendTime,
 }
 
 /// `compression.type`: how batches are stored.
