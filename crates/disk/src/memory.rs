@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use milena_base::disk::Entry;
 use milena_base::{Disk, DiskFile, Millis, Random};
@@ -31,6 +31,8 @@ struct Tree {
     /// Names of files that a crash leaves.
     durable_files: BTreeMap<PathBuf, MemoryFile>,
     dirs: BTreeSet<PathBuf>,
+    /// Dead where nobody holds the lock.
+    locks: BTreeMap<PathBuf, Weak<()>>,
     now: Arc<Mutex<Millis>>,
 }
 
@@ -38,6 +40,8 @@ struct Tree {
 #[derive(Debug, Clone)]
 pub struct MemoryFile {
     contents: Arc<Mutex<Contents>>,
+    /// Kept by whoever opened the file locked.
+    lock: Option<Arc<()>>,
     now: Arc<Mutex<Millis>>,
 }
 
@@ -84,7 +88,7 @@ impl MemoryDisk {
         let mut left = BTreeMap::new();
         for (path, file) in names {
             let contents = file.contents.lock().after_crash(&mut survives);
-            left.insert(path, MemoryFile { contents: Arc::new(Mutex::new(contents)), now: Arc::clone(&now) });
+            left.insert(path, MemoryFile { contents: Arc::new(Mutex::new(contents)), lock: None, now: Arc::clone(&now) });
         }
         tree.durable_files = left.clone();
         tree.files = left;
@@ -191,13 +195,24 @@ impl Disk for MemoryDisk {
         let now = Arc::clone(&tree.now);
         let created = || {
             let contents = Contents { modified: *now.lock(), ..Contents::default() };
-            MemoryFile { contents: Arc::new(Mutex::new(contents)), now: Arc::clone(&now) }
+            MemoryFile { contents: Arc::new(Mutex::new(contents)), lock: None, now: Arc::clone(&now) }
         };
         Ok(tree.files.entry(path.to_owned()).or_insert_with(created).clone())
     }
 
     fn open_existing(&self, path: &Path) -> io::Result<MemoryFile> {
         self.tree.lock().files.get(path).cloned().ok_or_else(|| not_found(path))
+    }
+
+    fn open_locked(&self, path: &Path) -> io::Result<Option<MemoryFile>> {
+        let file = self.open(path)?;
+        let locks = &mut self.tree.lock().locks;
+        if locks.get(path).is_some_and(|held| held.strong_count() > 0) {
+            return Ok(None);
+        }
+        let lock = Arc::new(());
+        locks.insert(path.to_owned(), Arc::downgrade(&lock));
+        Ok(Some(MemoryFile { lock: Some(lock), ..file }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

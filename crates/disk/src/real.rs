@@ -1,6 +1,6 @@
 //! Files of the operating system.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -27,6 +27,15 @@ impl Disk for RealDisk {
 
     fn open_existing(&self, path: &Path) -> io::Result<RealFile> {
         OpenOptions::new().read(true).write(true).open(path).map(RealFile)
+    }
+
+    fn open_locked(&self, path: &Path) -> io::Result<Option<RealFile>> {
+        let file = self.open(path)?;
+        match file.0.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -92,7 +101,7 @@ impl DiskFile for RealFile {
             match preadv2(&self.0, &mut [IoSliceMut::new(buffer)], position, ReadWriteFlags::NOWAIT) {
                 Ok(read) => return Ok(Some(read)),
                 Err(Errno::INTR) => {}
-                // Cold, or a file system that cannot say: the pool reads it.
+                // Cold, or a file system that cannot say (tmpfs before 6.x, overlays): the pool reads it.
                 Err(Errno::AGAIN | Errno::OPNOTSUPP) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
