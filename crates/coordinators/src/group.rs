@@ -3,10 +3,22 @@
 //!
 //! Source: `GroupMetadataManager`, `ClassicGroup` and `OffsetMetadataManager` of Kafka 4.3.1.
 
+mod admin;
+mod classic;
+mod commit;
+mod expiry;
+mod join;
+mod member;
+mod offsets;
 mod partition;
+mod rebalance;
+mod record;
 pub mod request;
 mod settings;
 mod shard;
+mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use partition::partition_for;
 pub use request::{Context, Request, Response, refuse};

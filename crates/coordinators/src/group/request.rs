@@ -23,6 +23,7 @@ use milena_protocol::messages::{
 };
 
 use super::Settings;
+use super::record::TEXT_BYTES_MAX;
 
 /// Who asks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +129,35 @@ pub fn refuse(request: &Request, version: i16, settings: &Settings) -> Option<Re
     Some(request.failure(version, error))
 }
 
+/// A member id is a client's or instance's name, a dash and 36 characters.
+const UUID_SUFFIX_BYTES: usize = 37;
+
 impl Request {
+    /// Whether all texts are short enough to be written into records. On the wire they are, but bytes that are not
+    /// UTF-8 grow when they are read, and names grow into member ids.
+    pub(super) fn fits_records(&self, context: &Context) -> bool {
+        let mut texts: Vec<&str> = vec![&context.client_id];
+        match self {
+            Request::Join(join) => {
+                texts.extend([&*join.group_id, &*join.member_id, &*join.protocol_type]);
+                texts.extend(join.group_instance_id.as_deref());
+                texts.extend(join.protocols.iter().map(|protocol| &*protocol.name));
+            }
+            Request::OffsetCommit(commit) => {
+                texts.push(&commit.group_id);
+                for topic in &commit.topics {
+                    texts.push(&topic.name);
+                    texts.extend(
+                        topic.partitions.iter().filter_map(|partition| partition.committed_metadata.as_deref()),
+                    );
+                }
+            }
+            // No other request brings texts into records that are not there yet.
+            _ => {}
+        }
+        texts.iter().all(|text| text.len() + UUID_SUFFIX_BYTES <= TEXT_BYTES_MAX)
+    }
+
     /// The answer that says `error`. Kafka answers a heartbeat with success while the group is being loaded.
     pub fn failure(&self, version: i16, error: ErrorCode) -> Response {
         let error_code = error.number();

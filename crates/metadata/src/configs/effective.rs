@@ -2,7 +2,7 @@
 //! Within one layer a synonym in milliseconds beats one in minutes, and that one in hours.
 
 use super::check::{normalize, words};
-use super::{Kind, Values, find, synonyms};
+use super::{Kind, Source, Values, find, synonyms};
 
 /// The settings that may say something about a resource, strongest first.
 #[derive(Debug, Clone, Copy)]
@@ -19,38 +19,60 @@ pub struct Layers<'a> {
 
 impl<'a> Layers<'a> {
     /// The broker's layers, strongest first.
-    fn of_broker(self) -> [&'a Values; 3] {
-        [self.broker, self.all_brokers, self.file]
+    fn of_broker(self) -> [(&'a Values, Source); 3] {
+        [
+            (self.broker, Source::DynamicBroker),
+            (self.all_brokers, Source::DynamicDefaultBroker),
+            (self.file, Source::StaticBroker),
+        ]
     }
 }
 
 /// The value in force of one setting as Kafka would print it, or `None` for null. A stored value that does not pass
 /// its check (it can only come from a newer release) counts as unset.
 pub fn effective(kind: Kind, name: &str, layers: Layers) -> Option<String> {
-    let setting = find(kind, name)?;
-    let own = layers.own.get(name).filter(|_| kind != Kind::Broker);
-    own.and_then(|value| normalize(setting, value).ok())
-        .or_else(|| match kind {
-            Kind::Topic => of_topic(name, layers),
-            Kind::Group => synonyms::of_group(name).and_then(|broker| effective(Kind::Broker, &broker, layers)),
-            Kind::Broker => {
-                let mut values = layers.of_broker().into_iter().filter_map(|layer| layer.get(name));
-                values.find_map(|value| normalize(setting, value).ok())
-            }
-            Kind::ClientMetrics => None,
-        })
-        .or_else(|| setting.default.map(str::to_string))
+    with_source(kind, name, layers).0
 }
 
-fn of_topic(name: &str, layers: Layers) -> Option<String> {
+/// The value in force, and whose it is.
+pub(crate) fn with_source(kind: Kind, name: &str, layers: Layers) -> (Option<String>, Source) {
+    let Some(setting) = find(kind, name) else { return (None, Source::Default) };
+    let own = layers.own.get(name).and_then(|value| normalize(setting, value).ok());
+    let default = setting.default.map(str::to_string);
+    match (kind, own) {
+        (Kind::Topic, Some(value)) => (Some(value), Source::Topic),
+        (Kind::Group, Some(value)) => (Some(value), Source::Group),
+        (Kind::ClientMetrics, Some(value)) => (Some(value), Source::ClientMetrics),
+        (Kind::Topic, None) => match of_topic(name, layers) {
+            Some((value, source)) => (Some(value), source),
+            None => (default, Source::Default),
+        },
+        (Kind::Group, None) => match synonyms::of_group(name) {
+            Some(broker) => with_source(Kind::Broker, &broker, layers),
+            None => (default, Source::Default),
+        },
+        (Kind::Broker, _) => {
+            let mut values =
+                layers.of_broker().into_iter().filter_map(|(layer, source)| Some((layer.get(name)?, source)));
+            match values.find_map(|(value, source)| Some((normalize(setting, value).ok()?, source))) {
+                Some((value, source)) => (Some(value), source),
+                None => (default, Source::Default),
+            }
+        }
+        (Kind::ClientMetrics, None) => (default, Source::Default),
+    }
+}
+
+fn of_topic(name: &str, layers: Layers) -> Option<(String, Source)> {
     let fallbacks = synonyms::of_topic(name);
-    let mut found = layers.of_broker().into_iter().flat_map(|layer| {
+    let mut found = layers.of_broker().into_iter().flat_map(|(layer, source)| {
         fallbacks.iter().filter_map(move |fallback| {
             let value = normalize(find(Kind::Broker, fallback.name)?, layer.get(fallback.name)?).ok()?;
-            match fallback.factor {
-                1 => Some(value),
-                factor => Some(value.parse::<i64>().ok()?.saturating_mul(factor).to_string()),
-            }
+            let value = match fallback.factor {
+                1 => value,
+                factor => value.parse::<i64>().ok()?.saturating_mul(factor).to_string(),
+            };
+            Some((value, source))
         })
     });
     found.next()

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 pub use check::normalize;
 pub use describe::{Described, Synonym, describe, describe_all_brokers};
+pub(crate) use effective::with_source;
 pub use effective::{CleanupPolicy, CompressionType, Layers, TopicConfig, effective};
 use milena_protocol::{ErrorCode, NodeId};
 pub use resource::{check_file, validate_resource};

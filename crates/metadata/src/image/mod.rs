@@ -14,6 +14,7 @@ pub use broker::{Broker, Controller, Endpoint, LevelRange};
 use milena_base::Millis;
 use milena_protocol::messages::{AccessControlEntryRecord, DelegationTokenRecord, UserScramCredentialRecord};
 use milena_protocol::{LeaderEpoch, NodeId, Offset, ProducerId, Uuid};
+pub(crate) use topic::{LEADER_UNCHANGED, RECOVERING, RECOVERY_UNCHANGED, numbers};
 pub use topic::{Partition, Topic};
 
 use crate::configs::{Resource, Values};
