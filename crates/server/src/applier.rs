@@ -18,6 +18,7 @@ use crate::directory;
 use crate::node::Node;
 use crate::partitions::Replica;
 use crate::shards::GROUPS_TOPIC;
+use crate::startup::fresh_id;
 use crate::world::{Place, World, on_pool};
 
 /// Replicas are opened in this many jobs at the same time.
@@ -25,7 +26,11 @@ const OPENERS: usize = 8;
 
 /// Applies committed changes in order until the node stops.
 pub(crate) async fn run<W: World>(node: Arc<Node<W>>, mut changes: mpsc::Receiver<(Image, Changes)>) {
+    let mut first = true;
     while let Some((image, changes)) = changes.recv().await {
+        if std::mem::take(&mut first) {
+            set_strays_aside(&node, &image).await;
+        }
         apply(&node, image, &changes).await;
     }
 }
@@ -55,6 +60,20 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes) {
     }
     node.metrics.metadata_offset.set(end.0 - 1);
     node.control.applied(end).await;
+}
+
+/// Looks once, at the start, for directories that the metadata does not know.
+async fn set_strays_aside<W: World>(node: &Arc<Node<W>>, image: &Image) {
+    let (job_node, image) = (Arc::clone(node), image.clone());
+    let id = fresh_id(&*node.world).to_string();
+    on_pool(&*node.world, move || {
+        let own = |partition: &TopicPartition| {
+            let state = image.partition(&partition.topic, partition.partition);
+            state.is_some_and(|state| state.replicas.contains(&job_node.settings.node_id))
+        };
+        directory::set_strays_aside(&job_node.world.disk(), &job_node.settings.data_dir, own, &id);
+    })
+    .await;
 }
 
 /// A replica to be opened.

@@ -27,7 +27,7 @@ pub struct InFlight {
 }
 
 /// Starts to create those of `topics` that are not being created already.
-pub fn start<'a, W: World>(node: &Arc<Node<W>>, topics: impl Iterator<Item = &'a String>) {
+pub(crate) fn start<'a, W: World>(node: &Arc<Node<W>>, topics: impl Iterator<Item = &'a String>) {
     let wanted: Vec<String> = {
         let mut in_flight = node.auto_creation.topics.lock();
         topics.filter(|topic| in_flight.len() < IN_FLIGHT_MAX && in_flight.insert((*topic).clone())).cloned().collect()
@@ -42,7 +42,7 @@ pub fn start<'a, W: World>(node: &Arc<Node<W>>, topics: impl Iterator<Item = &'a
 async fn create<W: World>(node: &Arc<Node<W>>, topics: Vec<String>) {
     let wanted = topics.iter().map(|topic| creatable(node, topic)).collect();
     let request = CreateTopicsRequest { topics: wanted, timeout_ms: TIMEOUT_MS, ..Default::default() };
-    if let Some(Response::CreateTopics(response)) = node.control.ask(Request::CreateTopics(request)).await {
+    if let Some(Response::CreateTopics(response)) = node.control.ask(Request::CreateTopics { request, hidden: BTreeSet::new() }).await {
         for topic in response.topics {
             match ErrorCode::from_number(topic.error_code) {
                 ErrorCode::None => info!(topic = topic.name, "topic created on demand"),

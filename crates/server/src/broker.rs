@@ -75,8 +75,6 @@ async fn register<W: World>(node: &Arc<Node<W>>, directory: Uuid) -> Option<()> 
                 info!(epoch = response.broker_epoch, "broker registered");
                 return Some(());
             }
-            // The quorum has no leader yet.
-            ErrorCode::NotController => {}
             error => warn!(%error, "broker not registered; trying again"),
         }
         sleep(EAGER).await;

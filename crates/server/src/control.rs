@@ -35,6 +35,9 @@ const MAILBOX: usize = 1_000;
 /// Committed changes that may wait to be applied; beyond it the controller waits.
 const CHANGES: usize = 1_000;
 
+/// Pause before a request is sent again to a controller that is not active.
+const NO_CONTROLLER_PAUSE: Duration = Duration::from_millis(5);
+
 /// Sends a request to the controller and takes its answer out of the enum.
 macro_rules! ask {
     ($call:ident, $request:expr, $variant:path) => {
@@ -67,9 +70,15 @@ impl ControlHandle {
     /// Asks the controller. The answer comes when what it decided is committed, and, unless it is part of the
     /// broker's own life cycle, applied on this node. `None` when the node stops.
     pub async fn ask(&self, request: Request) -> Option<Response> {
-        let (answer, answered) = oneshot::channel();
-        self.mailbox.send(Message::Ask { request: Box::new(request), answer }).await.ok()?;
-        answered.await.ok()
+        loop {
+            let (answer, answered) = oneshot::channel();
+            self.mailbox.send(Message::Ask { request: Box::new(request.clone()), answer }).await.ok()?;
+            match answered.await.ok()? {
+                // Between two leaderships: it will be one again, or the node stops.
+                Response::NotController => sleep(NO_CONTROLLER_PAUSE).await,
+                response => return Some(response),
+            }
+        }
     }
 
     /// Ends the control thread once its log is durable.
@@ -367,7 +376,9 @@ impl<W: World> ControlThread<W> {
         let log_end = self.raft.log_end();
         let bootstrap = std::mem::take(&mut self.bootstrap);
         info!(%epoch, %log_end, "controller is active");
-        Box::pin(self.decide(controller::Event::Activated { epoch, image, log_end, bootstrap })).await
+        let open_transaction = self.loader.has_open_transaction();
+        let activated = controller::Event::Activated { epoch, image, log_end, bootstrap, open_transaction };
+        Box::pin(self.decide(activated)).await
     }
 
     /// Everything below `offset` is committed: add it to the image and pass it on.

@@ -17,15 +17,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use milena_base::disk::{read_file, replace_file};
-use milena_base::{Disk, DiskFile, Millis};
+use milena_base::{Disk, Millis};
 use milena_metadata::format::{MetaError, MetaProperties};
 use milena_partition::checkpoint::{
     CheckpointError, HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS, read_offsets, write_offsets,
 };
+use milena_partition::names::parse_dir;
 use milena_partition::{OpenHints, Unlink};
 use milena_protocol::{NodeId, Offset, TopicPartition};
 use parking_lot::Mutex;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::node::Node;
 use crate::partitions::Replica;
@@ -327,4 +328,22 @@ fn remove_set_aside<D: Disk>(disk: &D, path: &Path) {
     let Ok(entries) = disk.list(path) else { return };
     let aside = entries.iter().filter(|entry| entry.is_dir && entry.name.ends_with("-delete"));
     remove_dirs(disk, &aside.map(|entry| path.join(&entry.name)).collect::<Vec<_>>());
+}
+
+/// Logs that the metadata does not know: renamed, never removed, since they hold somebody's data.
+pub(crate) fn set_strays_aside<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    is_known: impl Fn(&TopicPartition) -> bool,
+    unique: &str,
+) {
+    let Ok(entries) = disk.list(dir) else { return };
+    for entry in entries.iter().filter(|entry| entry.is_dir && entry.name != METADATA_DIR) {
+        let Some(partition) = parse_dir(&entry.name).filter(|partition| !is_known(partition)) else { continue };
+        let renamed = disk.rename(&dir.join(&entry.name), &dir.join(format!("{}.{unique}-stray", entry.name)));
+        match renamed {
+            Ok(()) => error!(%partition, "on disk, but not in the metadata; its directory is renamed to -stray"),
+            Err(failure) => error!(%partition, %failure, "on disk, but not in the metadata"),
+        }
+    }
 }

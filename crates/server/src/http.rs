@@ -17,7 +17,7 @@ const HEAD_BYTES_MAX: usize = 4096;
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 
 /// Serves `/metrics` and `/health` until the world stops.
-pub async fn serve<W: World>(node: Arc<Node<W>>, mut listener: W::Listener) {
+pub(crate) async fn serve<W: World>(node: Arc<Node<W>>, mut listener: W::Listener) {
     loop {
         let accepted = match listener.accept().await {
             Ok((accepted, _)) => accepted,

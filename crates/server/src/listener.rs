@@ -16,7 +16,7 @@ use crate::world::{Listener, Place, World};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts on one listener until the world stops.
-pub async fn accept<W: World>(node: Arc<Node<W>>, name: Arc<str>, mut listener: W::Listener) {
+pub(crate) async fn accept<W: World>(node: Arc<Node<W>>, name: Arc<str>, mut listener: W::Listener) {
     let mut turn = 0;
     loop {
         let accepted = tokio::select! {

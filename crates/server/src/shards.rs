@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use milena_base::Millis;
 use milena_coordinators::group::{
-    Context, DeletedTopic, Event, GroupShard, Request, Response, Settings, partition_for,
+    Context, DeletedTopic, Event, GroupShard, Request, Response, partition_for,
 };
 use milena_coordinators::{CoordinatorRecord, Decision, Entry, Origin, Reply, ReplyTo};
 use milena_protocol::records::{BatchBuilder, BatchOptions};

@@ -140,8 +140,11 @@ fn raft_options<W: World>(world: &W, settings: &Settings, meta: &MetaProperties)
 fn controller_options(settings: &Settings, meta: &MetaProperties) -> controller::Options {
     controller::Options {
         cluster_id: meta.cluster_id.clone(),
+        node: meta.node,
         file: settings.file.clone(),
         session_ms: settings.session_ms,
+        // With one voter nobody waits to hear that the quorum still lives.
+        idle_ms: 0,
     }
 }
 

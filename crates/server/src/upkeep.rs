@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_base::Disk;
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
@@ -75,18 +74,5 @@ async fn write_checkpoints<W: World>(node: &Arc<Node<W>>) {
     let written = on_pool(&*node.world, move || job_node.directory.checkpoint(&disk, &job_node.partitions.all())).await;
     if let Err(failure) = written {
         error!(%failure, "checkpoints not written");
-    }
-}
-
-/// Directories on disk that the metadata does not know: renamed, never removed, since they hold somebody's data.
-pub(crate) fn set_strays_aside<D: Disk>(disk: &D, dir: &std::path::Path, is_known: impl Fn(&str) -> bool, id: &str) {
-    let Ok(entries) = disk.list(dir) else { return };
-    let logs = entries.iter().filter(|entry| entry.is_dir && milena_partition::names::parse_dir(&entry.name).is_some());
-    for stray in logs.filter(|entry| !is_known(&entry.name)) {
-        let renamed = disk.rename(&dir.join(&stray.name), &dir.join(format!("{}.{id}-stray", stray.name)));
-        match renamed {
-            Ok(()) => error!(directory = stray.name, "no such partition in the metadata; renamed to -stray"),
-            Err(failure) => error!(directory = stray.name, %failure, "no such partition in the metadata"),
-        }
     }
 }

@@ -12,7 +12,8 @@ use milena_protocol::messages::{
 };
 
 use crate::api::metadata::{View, ids};
-use crate::api::{is_internal, operations};
+use milena_metadata::topic_name::is_internal;
+use crate::api::operations;
 use crate::dispatch::Call;
 use crate::world::World;
 

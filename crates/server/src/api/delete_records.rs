@@ -7,7 +7,7 @@ use milena_protocol::messages::delete_records_response::{DeleteRecordsPartitionR
 use milena_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use milena_protocol::{ErrorCode, Offset};
 
-use crate::api::is_internal;
+use milena_metadata::topic_name::is_internal;
 use crate::dispatch::Call;
 use crate::world::World;
 

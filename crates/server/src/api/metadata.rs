@@ -11,7 +11,8 @@ use milena_protocol::messages::metadata_response::{
 use milena_protocol::messages::{MetadataRequest, MetadataResponse};
 use milena_protocol::{ErrorCode, NodeId, Uuid};
 
-use crate::api::{is_internal, operations};
+use milena_metadata::topic_name::is_internal;
+use crate::api::operations;
 use crate::auto_create;
 use crate::dispatch::Call;
 use crate::world::World;

@@ -14,9 +14,6 @@ pub mod metadata;
 pub mod produce;
 pub mod topics;
 
-/// Topics that Kafka keeps for itself.
-pub const INTERNAL_TOPICS: &[&str] = &["__consumer_offsets", "__transaction_state", "__share_group_state"];
-
 /// What everybody may do while there is no authorizer, as bits of `AclOperation`.
 pub mod operations {
     /// On a topic: READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
@@ -25,9 +22,4 @@ pub mod operations {
     pub const CLUSTER: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
     /// On a group: READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
     pub const GROUP: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
-}
-
-/// Whether a topic is one of Kafka's own.
-pub fn is_internal(topic: &str) -> bool {
-    INTERNAL_TOPICS.contains(&topic)
 }

@@ -16,7 +16,7 @@ use milena_protocol::messages::{ProduceRequest, ProduceResponse};
 use milena_protocol::wire::Records;
 use milena_protocol::{ErrorCode, Offset, Uuid};
 
-use crate::api::is_internal;
+use milena_metadata::topic_name::is_internal;
 use crate::api::metadata::View;
 use crate::dispatch::{Call, Outcome};
 use crate::partitions::{Refused, Replica};

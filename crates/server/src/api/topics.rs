@@ -1,6 +1,8 @@
 //! CreateTopics, DeleteTopics, CreatePartitions: forwarded to the controller, answered when this node has
 //! applied what was decided, so that the client finds the topic as the answer says it is.
 
+use std::collections::BTreeSet;
+
 use milena_metadata::controller::{Request, Response};
 use milena_protocol::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
@@ -11,23 +13,14 @@ use crate::control::ask;
 use crate::dispatch::Call;
 use crate::world::World;
 
-/// First version whose answer carries the configs.
-const CONFIGS_SINCE: i16 = 5;
-
 /// Creates topics.
 pub async fn create_topics<W: World>(call: &Call<'_, W>, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    let mut response = ask!(call, Request::CreateTopics(request), Response::CreateTopics);
-    if call.version() < CONFIGS_SINCE {
-        for topic in &mut response.topics {
-            topic.topic_config_error_code = 0;
-        }
-    }
-    response
+    ask!(call, Request::CreateTopics { request, hidden: BTreeSet::new() }, Response::CreateTopics)
 }
 
 /// Deletes topics.
 pub async fn delete_topics<W: World>(call: &Call<'_, W>, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
-    ask!(call, Request::DeleteTopics(request), Response::DeleteTopics)
+    ask!(call, Request::DeleteTopics { request, version: call.version() }, Response::DeleteTopics)
 }
 
 /// Adds partitions to topics.
