@@ -30,14 +30,12 @@ const fn feature(name: &'static str, min: i16, max: i16, initial: i16) -> Featur
     Feature { name, supported: LevelRange { min, max }, initial }
 }
 
-/// Every feature but `kraft.version`, in the order in which a new cluster's records name them.
+/// Every feature but `kraft.version`, in the order in which a new cluster's records name them. Groups of KIP-848,
+/// share groups, streams groups and transactions are not among them as long as their requests are not served:
+/// clients take a finalized feature for a promise.
 pub const FEATURES: &[Feature] = &[
     feature(METADATA_VERSION, 7, METADATA_VERSION_LEVEL, METADATA_VERSION_LEVEL),
     feature(ELR_VERSION, 0, 1, 1),
-    feature("group.version", 0, 1, 1),
-    feature("share.version", 0, 1, 1),
-    feature("streams.version", 0, 1, 1),
-    feature("transaction.version", 0, 2, 2),
 ];
 
 /// `kraft.version` as nodes register it.
