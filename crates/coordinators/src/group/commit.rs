@@ -19,6 +19,7 @@ use super::classic::{ClassicGroup, State, Step};
 use super::offsets::{Committed, Offsets};
 use super::record;
 use super::request::no_offset;
+use crate::CoordinatorRecord;
 
 /// First version that learns that a group does not exist.
 const GROUP_ID_NOT_FOUND_VERSION: i16 = 9;
@@ -58,13 +59,7 @@ pub(super) fn commit(
     request: OffsetCommitRequest,
     version: i16,
 ) -> Result<OffsetCommitResponse, (OffsetCommitRequest, ErrorCode)> {
-    let valid = match group {
-        Some(group) => group.validate_commit(&request),
-        None if request.generation_id_or_member_epoch < 0 => Ok(()),
-        None if version >= GROUP_ID_NOT_FOUND_VERSION => Err(ErrorCode::GroupIdNotFound),
-        None => Err(ErrorCode::IllegalGeneration),
-    };
-    if let Err(error) = valid {
+    if let Err(error) = validate(group, &request, version) {
         return Err((request, error));
     }
     if let Some(group) = group
@@ -81,30 +76,37 @@ pub(super) fn commit(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
             let metadata = partition.committed_metadata.unwrap_or_default();
-            let mut error = ErrorCode::None;
-            if metadata.encode_utf16().count() > step.settings.offset_metadata_max {
-                error = ErrorCode::OffsetMetadataTooLarge;
-            } else {
-                let group = request.group_id.clone();
-                let key = OffsetCommitKey { group, topic: topic.name.clone(), partition: partition.partition_index };
-                let value = OffsetCommitValue {
-                    offset: partition.committed_offset,
-                    leader_epoch: partition.committed_leader_epoch.max(-1),
-                    metadata,
-                    commit_timestamp: step.now.0,
-                    expire_timestamp,
-                    topic_id: topic.topic_id,
-                };
-                step.records.push(record::offset(&key, &value));
+            let fits = metadata.encode_utf16().count() <= step.settings.offset_metadata_max;
+            let error = if fits { ErrorCode::None } else { ErrorCode::OffsetMetadataTooLarge };
+            let partition_index = partition.partition_index;
+            partitions.push(OffsetCommitResponsePartition { partition_index, error_code: error.number() });
+            if !fits {
+                continue;
             }
-            partitions.push(OffsetCommitResponsePartition {
-                partition_index: partition.partition_index,
-                error_code: error.number(),
-            });
+            let group = request.group_id.clone();
+            let key = OffsetCommitKey { group, topic: topic.name.clone(), partition: partition_index };
+            let value = OffsetCommitValue {
+                offset: partition.committed_offset,
+                leader_epoch: partition.committed_leader_epoch,
+                metadata,
+                commit_timestamp: step.now.0,
+                expire_timestamp,
+                topic_id: topic.topic_id,
+            };
+            step.records.push(record::offset(&key, &value));
         }
         response.topics.push(OffsetCommitResponseTopic { name: topic.name, topic_id: topic.topic_id, partitions });
     }
     Ok(response)
+}
+
+fn validate(group: Option<&ClassicGroup>, request: &OffsetCommitRequest, version: i16) -> Result<(), ErrorCode> {
+    match group {
+        Some(group) => group.validate_commit(request),
+        None if request.generation_id_or_member_epoch < 0 => Ok(()),
+        None if version >= GROUP_ID_NOT_FOUND_VERSION => Err(ErrorCode::GroupIdNotFound),
+        None => Err(ErrorCode::IllegalGeneration),
+    }
 }
 
 /// One group of an OffsetFetch. What is not known has offset −1 and no error.
@@ -159,7 +161,7 @@ fn is_same_topic(one: Uuid, other: Uuid) -> bool {
 
 /// One OffsetDelete. Offsets of topics that a member is subscribed to stay.
 pub(super) fn delete(
-    step: &mut Step<'_>,
+    records: &mut Vec<CoordinatorRecord>,
     group: Option<&ClassicGroup>,
     offsets: &Offsets,
     request: OffsetDeleteRequest,
@@ -177,11 +179,11 @@ pub(super) fn delete(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
             let partition_index = partition.partition_index;
-            let id = step.group_id;
+            let id = &request.group_id;
             let exists = offsets.committed(id, &topic.name, partition_index).is_some()
                 || offsets.is_pending(id, &topic.name, partition_index);
             if exists && !subscribed {
-                step.records.push(record::offset_tombstone(id, &topic.name, partition_index));
+                records.push(record::offset_tombstone(id, &topic.name, partition_index));
             }
             partitions.push(OffsetDeleteResponsePartition { partition_index, error_code });
         }

@@ -130,6 +130,8 @@ fn bounded<'a>(texts: impl IntoIterator<Item = &'a String>) -> Result<(), Decode
 
 #[cfg(test)]
 mod tests {
+    use milena_protocol::messages::group_metadata_value::MemberMetadata;
+
     use super::*;
 
     #[test]
@@ -149,6 +151,38 @@ mod tests {
         expected.extend_from_slice(&[7; 16]);
         assert_eq!(record.value.as_deref(), Some(&expected[..]));
         assert_eq!(parse(&record), Ok(Parsed::Offset(key, Some(value))));
+    }
+
+    /// Bytes that Kafka's own `GroupCoordinatorRecordSerde` wrote for this group.
+    const GROUP_VALUE: &[u8] = b"\0\x04\x09consumer\0\0\0\x07\x06range\x04m-1\0\0\x01\x1f\x71\xfb\x04\xcb\x03\
+        \x04m-1\x02i\x07client\x0a/10.0.0.1\0\0\xea\x60\0\0\x27\x10\x03\x01\x02\x02\x03\0\
+        \x04m-2\0\x07client\x0a/10.0.0.1\0\0\xea\x60\0\0\x27\x10\x03\x01\x02\x01\0\0";
+
+    #[test]
+    fn a_group_is_written_as_kafka_writes_it() {
+        let member = |id: &str, instance: Option<&str>, assignment: &'static [u8]| MemberMetadata {
+            member_id: id.into(),
+            group_instance_id: instance.map(str::to_owned),
+            client_id: "client".into(),
+            client_host: "/10.0.0.1".into(),
+            rebalance_timeout: 60_000,
+            session_timeout: 10_000,
+            subscription: Bytes::from_static(&[1, 2]),
+            assignment: Bytes::from_static(assignment),
+        };
+        let value = GroupMetadataValue {
+            protocol_type: "consumer".into(),
+            generation: 7,
+            protocol: Some("range".into()),
+            leader: Some("m-1".into()),
+            current_state_timestamp: 1_234_567_890_123,
+            members: vec![member("m-1", Some("i"), &[3]), member("m-2", None, &[])],
+        };
+        let record = group("g", &value);
+        assert_eq!(&record.key[..], b"\0\x02\0\x01g");
+        assert_eq!(record.value.as_deref(), Some(GROUP_VALUE));
+        let key = GroupMetadataKey { group: "g".into() };
+        assert_eq!(parse(&record), Ok(Parsed::Group(key, Some(value))));
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use milena_base::Millis;
 use milena_protocol::messages::delete_groups_response::DeletableGroupResult;
+use milena_protocol::messages::leave_group_request::MemberIdentity;
 use milena_protocol::messages::leave_group_response::MemberResponse;
-use milena_protocol::messages::{HeartbeatResponse, JoinGroupRequest};
+use milena_protocol::messages::{HeartbeatResponse, JoinGroupRequest, OffsetCommitRequest, OffsetCommitResponse};
 use milena_protocol::{ErrorCode, Offset, Uuid};
 
 use super::classic::{ClassicGroup, State, Step, Timer};
@@ -19,6 +20,7 @@ use crate::{Decision, Entry, Origin, Reply, ReplyTo};
 
 /// What a shard is asked or told.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every event is a request")]
 pub enum Event {
     /// A request of a client that [`refuse`](super::refuse) let pass.
     Request {
@@ -135,9 +137,7 @@ impl GroupShard {
                     // Offsets without members make a simple group. It was empty all the time.
                     self.groups.insert(key.group.clone(), ClassicGroup::new(None));
                 }
-                if let Some(group) = self.groups.get_mut(&key.group) {
-                    group.written = Some(at.offset);
-                }
+                self.touch(&key.group, at.offset);
                 self.offsets.replay(at.offset, producer, key, value);
             }
             Parsed::Group(key, None) => {
@@ -145,19 +145,24 @@ impl GroupShard {
                 self.remove_group(&key.group);
             }
             Parsed::Group(key, Some(value)) => {
-                if !self.is_live || !self.groups.contains_key(&key.group) {
-                    let group = ClassicGroup::from_record(value);
-                    let group = group.ok_or_else(|| damaged("two members with one instance id".to_owned()))?;
-                    self.groups.insert(key.group.clone(), group);
-                } else if let Some(group) = self.groups.get_mut(&key.group) {
-                    group.adopt(value);
+                match self.groups.get_mut(&key.group) {
+                    Some(group) if self.is_live => group.adopt(value),
+                    _ => {
+                        let group = ClassicGroup::from_record(value);
+                        let group = group.ok_or_else(|| damaged("two members with one instance id".to_owned()))?;
+                        self.groups.insert(key.group.clone(), group);
+                    }
                 }
-                if let Some(group) = self.groups.get_mut(&key.group) {
-                    group.written = Some(at.offset);
-                }
+                self.touch(&key.group, at.offset);
             }
         }
         Ok(())
+    }
+
+    fn touch(&mut self, id: &str, at: Offset) {
+        if let Some(group) = self.groups.get_mut(id) {
+            group.written = Some(at);
+        }
     }
 
     fn remove_group(&mut self, id: &str) {
@@ -338,17 +343,9 @@ impl GroupShard {
                 Response::OffsetFetch(commit::fetch(&self.offsets, group, require_stable))
             }
             Request::OffsetDelete(request) => {
-                let id = request.group_id.clone();
-                written = self.written_of(&id);
-                let mut step = Step {
-                    now: decision.timestamp,
-                    group_id: &id,
-                    settings: &self.settings,
-                    timers: &mut self.timers,
-                    records: &mut decision.records,
-                    replies: &mut Vec::new(),
-                };
-                Response::OffsetDelete(commit::delete(&mut step, self.groups.get(&id), &self.offsets, request))
+                written = self.written_of(&request.group_id);
+                let group = self.groups.get(&request.group_id);
+                Response::OffsetDelete(commit::delete(&mut decision.records, group, &self.offsets, request))
             }
             Request::DescribeGroups(ids) => {
                 let described = ids.iter().map(|id| admin::describe(id, self.groups.get(id), version));
@@ -387,9 +384,9 @@ impl GroupShard {
     fn commit(
         &mut self,
         decision: &mut Decision<Response>,
-        request: milena_protocol::messages::OffsetCommitRequest,
+        request: OffsetCommitRequest,
         version: i16,
-    ) -> milena_protocol::messages::OffsetCommitResponse {
+    ) -> OffsetCommitResponse {
         let id = request.group_id.clone();
         if !self.groups.contains_key(&id) && self.groups.len() >= self.settings.groups_max {
             return offset_commit_error(&request, ErrorCode::CoordinatorLoadInProgress);
@@ -442,7 +439,10 @@ impl GroupShard {
     }
 
     /// Stops if the shard is in a state that no sequence of events may lead to. To be called between a decision's
-    /// replay and the next event.
+    /// replay and the next event; looks at everything.
+    ///
+    /// # Panics
+    /// If an invariant is broken.
     pub fn check(&self) {
         self.offsets.check();
         for (id, group) in &self.groups {
@@ -479,7 +479,7 @@ impl GroupShard {
     }
 }
 
-fn unknown_leaver(member: milena_protocol::messages::leave_group_request::MemberIdentity) -> MemberResponse {
+fn unknown_leaver(member: MemberIdentity) -> MemberResponse {
     MemberResponse {
         member_id: member.member_id,
         group_instance_id: member.group_instance_id,

@@ -196,7 +196,7 @@ impl World {
     /// A stable group of `count` dynamic members in generation 1; the first id is the leader's.
     fn stable(&mut self, count: usize) -> Vec<String> {
         let entered: Vec<(String, ReplyTo)> = (0..count).map(|_| self.enter()).collect();
-        self.wait(i64::from(REBALANCE_MS));
+        self.wait(6_000);
         let mut ids = Vec::new();
         for (id, to) in entered {
             let response = self.joined(to).expect("the generation formed");

@@ -91,3 +91,68 @@ fn a_member_of_a_deleted_group_starts_anew() {
     let to = world.join(9, &id);
     assert_eq!(error(world.joined(to).expect("refused").error_code), ErrorCode::UnknownMemberId);
 }
+
+#[test]
+fn trap_129_while_a_shard_is_loaded_every_request_but_heartbeats_is_told_so() {
+    let loading = ErrorCode::CoordinatorLoadInProgress;
+    let Response::ListGroups(list) = Request::ListGroups(ListGroupsRequest::default()).failure(5, loading) else {
+        panic!()
+    };
+    assert_eq!(error(list.error_code), loading);
+    let ids = || vec!["g".to_owned(), "h".to_owned()];
+    let Response::DescribeGroups(groups) = Request::DescribeGroups(ids()).failure(5, loading) else { panic!() };
+    assert!(groups.len() == 2 && groups.iter().all(|group| error(group.error_code) == loading));
+    let Response::DeleteGroups(groups) = Request::DeleteGroups(ids()).failure(2, loading) else { panic!() };
+    assert!(groups.len() == 2 && groups.iter().all(|group| error(group.error_code) == loading));
+    let Response::OffsetCommit(commit) = Request::OffsetCommit(commit_request("", -1, 1)).failure(9, loading) else {
+        panic!()
+    };
+    assert_eq!(error(commit.topics[0].partitions[0].error_code), loading);
+    let Response::Join(join) = Request::Join(join_request("m")).failure(9, loading) else { panic!() };
+    assert_eq!((error(join.error_code), join.generation_id), (loading, -1));
+}
+
+#[test]
+fn every_answer_can_be_written_in_every_version_of_its_api() {
+    let mut world = World::new();
+    let id = world.stable(1).remove(0);
+    for version in 0..=9 {
+        let to = world.join(version, &id);
+        world.joined(to).expect("the only member forms each generation").to_bytes(version).expect("fits");
+        let to = world.join(version, "stranger");
+        world.joined(to).expect("refused").to_bytes(version).expect("fits");
+    }
+    for version in 0..=6 {
+        let ids = vec!["g".into(), "nobody".into()];
+        let Response::DescribeGroups(groups) = world.answer(version, Request::DescribeGroups(ids)) else { panic!() };
+        let response = milena_protocol::messages::DescribeGroupsResponse { groups, ..Default::default() };
+        response.to_bytes(version).expect("fits");
+    }
+    for version in 0..=5 {
+        let Response::ListGroups(response) = world.answer(version, Request::ListGroups(Default::default())) else {
+            panic!()
+        };
+        response.to_bytes(version).expect("fits");
+        world.leave(version, &[("stranger", None)]).to_bytes(version).expect("fits");
+        let request = SyncGroupRequest { protocol_name: Some("sticky".into()), ..sync_request(&id, 11, &[]) };
+        let Response::Sync(response) = world.answer(version, Request::Sync(request)) else { panic!() };
+        response.to_bytes(version).expect("fits");
+    }
+    for version in 2..=10 {
+        let Response::OffsetCommit(response) = world.answer(version, Request::OffsetCommit(commit_request("", -1, 1)))
+        else {
+            panic!()
+        };
+        response.to_bytes(version).expect("fits");
+    }
+    for version in 1..=10 {
+        let topics =
+            vec![OffsetFetchRequestTopics { name: "t".into(), topic_id: Uuid([1; 16]), partition_indexes: vec![0] }];
+        let group = OffsetFetchRequestGroup { group_id: "g".into(), topics: Some(topics), ..Default::default() };
+        let Response::OffsetFetch(group) = world.answer(version, Request::OffsetFetch { group, require_stable: false })
+        else {
+            panic!()
+        };
+        super::super::request::offset_fetch_response(vec![group], version).to_bytes(version).expect("fits");
+    }
+}

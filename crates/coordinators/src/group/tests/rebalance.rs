@@ -37,7 +37,7 @@ fn trap_109_dynamic_members_that_do_not_rejoin_are_removed_and_static_ones_stay(
     let (lazy, lazy_join) = world.enter();
     let fixed = world.ask(9, Request::Join(static_join("", "i")));
     let (eager, eager_join) = world.enter();
-    world.wait(i64::from(REBALANCE_MS));
+    world.wait(6_000);
     let fixed = world.joined(fixed).expect("joined").member_id;
     let leader = world.joined(lazy_join).expect("joined").leader;
     world.joined(eager_join);

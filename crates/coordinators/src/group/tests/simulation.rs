@@ -25,6 +25,8 @@ struct Simulation {
     next_commit: i64,
     acknowledged: i64,
     generations: u64,
+    /// Without crashes nothing excuses an answer that never comes.
+    has_crashes: bool,
 }
 
 impl Simulation {
@@ -32,7 +34,8 @@ impl Simulation {
         let settings = Settings { initial_rebalance_delay_ms: 500, size_max: clients - 1, ..Settings::default() };
         let mut world = World::with(settings);
         world.random = Random::from_seed(seed);
-        let client = |at: usize| Client { instance: (at % 3 == 0).then(|| format!("i{at}")), ..Client::default() };
+        let client =
+            |at: usize| Client { instance: at.is_multiple_of(3).then(|| format!("i{at}")), ..Client::default() };
         Simulation {
             world,
             clients: (0..clients).map(client).collect(),
@@ -41,6 +44,7 @@ impl Simulation {
             next_commit: 1,
             acknowledged: -1,
             generations: 0,
+            has_crashes: seed.is_multiple_of(2),
         }
     }
 
@@ -59,7 +63,7 @@ impl Simulation {
                 // Dies in silence; comes back as somebody new.
                 self.clients[at] = Client { instance: self.clients[at].instance.clone(), ..Client::default() };
             }
-            67 => self.crash(),
+            67 if self.has_crashes => self.crash(),
             _ => {
                 let ms = self.below(4_000) as i64;
                 self.world.wait(ms);
@@ -70,7 +74,7 @@ impl Simulation {
     }
 
     fn ask(&mut self, version: i16, request: Request) -> Option<ReplyTo> {
-        if self.below(50) == 0 {
+        if self.has_crashes && self.below(50) == 0 {
             // The append fails: what was decided is lost, with everything soft.
             self.world.asked += 1;
             let to = ReplyTo(self.world.asked);
@@ -206,5 +210,6 @@ fn groups_survive_random_members_and_crashes() {
         assert!(simulation.open.is_empty(), "seed {seed}: {:?} were never answered", simulation.open);
         generations += simulation.generations;
     }
+    eprintln!("{generations} generations");
     assert!(generations > 500, "the runs are of no worth if nothing happens: {generations}");
 }
