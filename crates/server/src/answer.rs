@@ -3,11 +3,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use milena_base::{Disk, DiskFile};
 use milena_protocol::wire::Segment;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::world::{World, on_pool};
 
@@ -44,12 +46,14 @@ impl<D: Disk> Answer<D> {
 /// The writing half of a connection.
 pub struct Output {
     buffer: BytesMut,
+    /// A reader that takes nothing for this long is gone.
+    stall_max: Duration,
 }
 
 impl Output {
-    /// An empty output.
-    pub fn new() -> Output {
-        Output { buffer: BytesMut::new() }
+    /// An empty output whose reader may take nothing for `stall_max`.
+    pub fn new(stall_max: Duration) -> Output {
+        Output { buffer: BytesMut::new(), stall_max }
     }
 
     /// Adds an answer; writes what no longer fits the buffer.
@@ -76,7 +80,7 @@ impl Output {
             return Ok(());
         }
         self.flush(stream).await?;
-        stream.write_all(bytes).await
+        write(stream, bytes, self.stall_max).await
     }
 
     /// Copies a range into the socket, one buffer at a time.
@@ -131,15 +135,10 @@ impl Output {
     /// Writes everything collected so far.
     pub async fn flush<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> io::Result<()> {
         if !self.buffer.is_empty() {
-            stream.write_all(&self.buffer).await?;
+            write(stream, &self.buffer, self.stall_max).await?;
             self.buffer.clear();
         }
         Ok(())
-    }
-
-    /// Whether something waits to be written.
-    pub fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
     }
 
     /// Gives memory back that an idle connection does not need.
@@ -148,4 +147,17 @@ impl Output {
             self.buffer = BytesMut::new();
         }
     }
+}
+
+/// Writes all of `bytes`, as long as the reader takes some now and then.
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, mut bytes: &[u8], stall_max: Duration) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match timeout(stall_max, stream.write(bytes)).await {
+            Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(Ok(written)) => bytes = &bytes[written..],
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+    Ok(())
 }

@@ -30,7 +30,7 @@ pub struct Peer {
 /// Serves a connection until it ends. Never panics whatever the peer sends.
 pub async fn run<W: World>(node: Arc<Node<W>>, mut stream: W::Stream, peer: Peer) {
     let mut frames = Frames::new(node.settings.request_bytes_max, node.settings.connection_idle_max);
-    let mut output = Output::new();
+    let mut output = Output::new(node.settings.connection_idle_max);
     let end = tokio::select! {
         biased;
         end = serve(&node, &mut stream, &peer, &mut frames, &mut output) => end,

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use milena_base::Millis;
 use milena_disk::RealDisk;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -36,6 +37,7 @@ pub struct Machine {
 impl Machine {
     /// Starts the threads: `cores` data cores, the control thread, coordinators, background and the pool.
     pub fn start(cores: usize) -> io::Result<Arc<Machine>> {
+        raise_file_limit();
         let mut threads = Vec::new();
         let mut named = |name: String| one_thread(name, &mut threads);
         let machine_cores = (0..cores.max(1)).map(|core| named(format!("core-{core}"))).collect::<io::Result<_>>()?;
@@ -45,6 +47,16 @@ impl Machine {
         let background = named("background".to_owned())?;
         let pool = named("pool".to_owned())?;
         Ok(Arc::new(Machine { cores: machine_cores, control, coordinators, background, pool, threads }))
+    }
+}
+
+/// Raises the soft limit of open files to the hard one, as a JVM does by itself (trap 105): every connection and
+/// every active segment takes some.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum {
+        // Not being allowed to is no reason not to start.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
 }
 

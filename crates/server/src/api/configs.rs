@@ -104,9 +104,7 @@ fn described<W: World>(
     }
     let set = Set::read(call, image, &Resource { kind, name: name.clone() });
     if kind == Kind::Broker && name.is_empty() {
-        let mut dynamic = configs::describe(kind, set.layers());
-        dynamic.retain(|entry| set.all_brokers.contains_key(&entry.name));
-        return Ok(dynamic);
+        return Ok(configs::describe_all_brokers(&set.all_brokers));
     }
     Ok(configs::describe(kind, set.layers()))
 }
