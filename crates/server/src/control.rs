@@ -350,7 +350,7 @@ impl<W: World> ControlThread<W> {
                 self.log.truncate(end, self.world.now())?;
                 return Ok(Some(Event::Truncated { end }));
             }
-            // Settings with more than one voter are refused before any of this starts.
+            // A quorum of other or more voters is refused at the start.
             Effect::AppendFetched(_) | Effect::Send { .. } | Effect::Reply { .. } | Effect::SnapshotChunk { .. } => {
                 unreachable!("a quorum of one voter has no peers")
             }

@@ -74,6 +74,14 @@ pub enum DirectoryError {
         /// The setting that would fit.
         option: &'static str,
     },
+    /// Formatted before: doing it again would make another cluster of it.
+    #[error("{path} is formatted already, for cluster {cluster_id}: start it with `milena server`, or choose another directory")]
+    Formatted {
+        /// Which directory.
+        path: PathBuf,
+        /// Whose it is.
+        cluster_id: String,
+    },
     /// Not formatted, and not to be formatted without being asked.
     #[error("{0} holds files but no meta.properties: it is no log directory; choose another one with --data-dir")]
     NotFormatted(PathBuf),

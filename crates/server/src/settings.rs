@@ -206,6 +206,9 @@ impl Settings {
         if file.get("process.roles").is_some_and(|roles| roles.split(',').map(str::trim).all(|role| role != "broker")) {
             return Err(SettingsError::Unsupported("a node without the broker role (process.roles)".to_owned()));
         }
+        if file.get("controller.quorum.voters").is_some_and(|voters| voters.contains(',')) {
+            return Err(SettingsError::Unsupported("a quorum of several voters (controller.quorum.voters)".to_owned()));
+        }
         Ok(Settings { file, ..settings })
     }
 }

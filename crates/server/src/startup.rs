@@ -37,6 +37,18 @@ pub enum StartupError {
     /// The records do not add up.
     #[error("the metadata cannot be read: {0}")]
     Replay(#[from] ReplayError),
+    /// The directory belongs to a quorum of other or more nodes.
+    #[error("the metadata quorum has the voters {0:?}: quorums of other or more than this node are not supported yet")]
+    OtherVoters(Vec<i32>),
+}
+
+/// Several nodes are not wired yet: a quorum that needs others would wait for them in vain.
+fn only_voter(voters: &[(Offset, VotersRecord)], meta: &MetaProperties) -> Result<(), StartupError> {
+    let Some((_, newest)) = voters.last() else { return Ok(()) };
+    match newest.voters.as_slice() {
+        [one] if one.voter_id == meta.node.0 => Ok(()),
+        others => Err(StartupError::OtherVoters(others.iter().map(|voter| voter.voter_id).collect())),
+    }
 }
 
 /// Everything that the control thread starts with, and whose directory it is.
@@ -72,6 +84,7 @@ pub(crate) fn open<W: World>(world: &Arc<W>, settings: &Settings) -> Result<Open
     }
     let tail = log.batches_from(loader.read().last.next())?;
     voters.extend(tail.iter().flat_map(voters_in));
+    only_voter(&voters, &meta)?;
     let start = raft::Start {
         state: log.quorum_state()?,
         log_start: log.log_start(),
@@ -92,6 +105,16 @@ pub(crate) fn open<W: World>(world: &Arc<W>, settings: &Settings) -> Result<Open
         loader,
     };
     Ok(Opened { meta, directory, parts, start: Event::Started(start), tail })
+}
+
+/// Formats an empty directory and answers the cluster's id.
+pub fn format<W: World>(world: &W, settings: &Settings) -> Result<String, DirectoryError> {
+    let (disk, path) = (world.disk(), &settings.data_dir);
+    let _lock = directory::lock(&disk, path)?;
+    match directory::meta(&disk, path)? {
+        Some(meta) => Err(DirectoryError::Formatted { path: path.clone(), cluster_id: meta.cluster_id }),
+        None => format_standalone(world, settings).map(|meta| meta.cluster_id),
+    }
 }
 
 /// An empty directory becomes a cluster of one node, as `kafka-storage format --standalone` makes it.
