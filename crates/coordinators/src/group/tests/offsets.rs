@@ -156,6 +156,19 @@ fn trap_127_a_newer_plain_commit_is_not_overtaken_by_the_marker() {
 }
 
 #[test]
+fn offsets_deleted_while_a_transaction_is_open_do_not_come_back_with_its_marker() {
+    let mut world = World::new();
+    commit_in_transaction(&mut world, 77, 9);
+    assert_eq!(delete(&mut world, "t"), (ErrorCode::None, Some(ErrorCode::None)));
+    end_transaction(&mut world, 77, true);
+    assert_eq!(world.committed(), -1);
+    commit_in_transaction(&mut world, 78, 9);
+    world.answer(2, Request::DeleteGroups(vec!["g".into()]));
+    end_transaction(&mut world, 78, true);
+    assert_eq!((world.committed(), world.shard.counts()), (-1, Default::default()));
+}
+
+#[test]
 fn trap_124_and_128_every_answer_names_the_last_record_that_it_knows_of() {
     let mut world = World::new();
     world.commit(9, "", -1, 5);
