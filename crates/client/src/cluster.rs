@@ -34,6 +34,8 @@ pub struct ClusterSettings {
     pub retry_backoff_max: Duration,
     /// How long an operation may take with all its retries (`default.api.timeout.ms`).
     pub operation_timeout: Duration,
+    /// How long a missing topic is waited for, since it may be about to be created (`max.block.ms`).
+    pub topic_timeout: Duration,
     /// How old a view may become before it is asked for anew (`metadata.max.age.ms`).
     pub view_age_max: Duration,
     /// Whether asking for a missing topic may create it, if the brokers allow that too.
@@ -50,6 +52,7 @@ impl ClusterSettings {
             retry_backoff: Duration::from_millis(100),
             retry_backoff_max: Duration::from_secs(1),
             operation_timeout: Duration::from_secs(60),
+            topic_timeout: Duration::from_secs(60),
             view_age_max: Duration::from_secs(300),
             creates_topics: true,
         }
@@ -120,7 +123,7 @@ impl Cluster {
 
     /// A topic, from the view or by asking for it. Waits for a topic that is just being created.
     pub async fn topic(&self, name: &str) -> Result<TopicView, Error> {
-        let mut retry = self.retry();
+        let mut retry = self.retry().within(self.shared.settings.topic_timeout);
         loop {
             if !self.is_stale()
                 && let Some(topic) = self.view().topics.get(name)
@@ -160,10 +163,8 @@ impl Cluster {
 
     /// Asks once, whoever answers. Topics that were not asked for stay as they were known.
     pub(crate) async fn refresh(&self, topics: Topics<'_>) -> Result<Arc<View>, Error> {
-        let named = |name: &String| metadata_request::MetadataRequestTopic {
-            name: Some(name.clone()),
-            ..Default::default()
-        };
+        let named =
+            |name: &String| metadata_request::MetadataRequestTopic { name: Some(name.clone()), ..Default::default() };
         let request = MetadataRequest {
             topics: match topics {
                 Topics::All => None,

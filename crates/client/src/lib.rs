@@ -33,6 +33,8 @@ pub use consumer::{Consumer, ConsumerSettings, Event};
 #[cfg(feature = "full")]
 pub use error::Error;
 #[cfg(feature = "full")]
+pub use milena_protocol::records::{Header, RecordView};
+#[cfg(feature = "full")]
 pub use producer::{Producer, ProducerSettings};
 #[cfg(feature = "full")]
-pub use record::{ConsumedRecord, Header, ProducedRecord};
+pub use record::ProducedRecord;

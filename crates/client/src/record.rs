@@ -1,17 +1,8 @@
-//! Records as users hand them in and get them out.
+//! Records as users hand them in. What comes out is [`milena_protocol::records::RecordView`].
 
 use bytes::Bytes;
 use milena_base::Millis;
-use milena_protocol::Offset;
-
-/// A named value beside a record's value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
-    /// The name; it may occur more than once in a record.
-    pub key: String,
-    /// The value, which may be null.
-    pub value: Option<Bytes>,
-}
+use milena_protocol::records::Header;
 
 /// A record to be produced.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,19 +31,4 @@ impl ProducedRecord {
     pub fn with_key(self, key: impl Into<Bytes>) -> ProducedRecord {
         ProducedRecord { key: Some(key.into()), ..self }
     }
-}
-
-/// A record that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConsumedRecord {
-    /// Its place in the partition.
-    pub offset: Offset,
-    /// When it happened, or was appended if the topic says so.
-    pub timestamp: Millis,
-    /// The key.
-    pub key: Option<Bytes>,
-    /// The contents.
-    pub value: Option<Bytes>,
-    /// Names and values beside it.
-    pub headers: Vec<Header>,
 }

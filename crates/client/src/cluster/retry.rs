@@ -23,10 +23,14 @@ impl Retry {
         }
     }
 
+    /// The same pauses, with another deadline.
+    pub(crate) fn within(self, limit: Duration) -> Retry {
+        Retry { limit, ..self }
+    }
+
     /// Waits before the next attempt. Gives the error back if another attempt cannot help or the time is up.
     pub(crate) async fn again(&mut self, error: Error) -> Result<(), Error> {
-        // A cluster that cannot be reached at all is reported at once: the caller knows best whether to wait.
-        if !error.is_retriable() || matches!(error, Error::NoBroker { .. }) {
+        if !error.is_retriable() {
             return Err(error);
         }
         let spent = self.started.elapsed();

@@ -127,11 +127,7 @@ fn broker(broker: metadata_response::MetadataResponseBroker) -> (NodeId, BrokerV
 
 /// A topic as the answer has it. A partition's leader stays if the answer comes from a broker that lags behind:
 /// its leader epoch is smaller (KIP-320).
-fn topic_view(
-    name: String,
-    topic: metadata_response::MetadataResponseTopic,
-    known: Option<&TopicView>,
-) -> TopicView {
+fn topic_view(name: String, topic: metadata_response::MetadataResponseTopic, known: Option<&TopicView>) -> TopicView {
     let known = known.filter(|known| known.id == topic.topic_id);
     let nodes = |ids: Vec<i32>| ids.into_iter().map(NodeId).collect::<Vec<_>>();
     let partitions = topic.partitions.into_iter().map(|partition| {
@@ -143,9 +139,9 @@ fn topic_view(
             offline: nodes(partition.offline_replicas),
         };
         let number = partition.partition_index;
-        let newer = known.and_then(|known| known.partitions.get(&number)).filter(|kept| {
-            fresh.leader_epoch != LeaderEpoch::NONE && kept.leader_epoch > fresh.leader_epoch
-        });
+        let newer = known
+            .and_then(|known| known.partitions.get(&number))
+            .filter(|kept| fresh.leader_epoch != LeaderEpoch::NONE && kept.leader_epoch > fresh.leader_epoch);
         (number, newer.cloned().unwrap_or(fresh))
     });
     TopicView { id: topic.topic_id, is_internal: topic.is_internal, partitions: partitions.collect(), name }

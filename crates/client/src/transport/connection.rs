@@ -148,7 +148,8 @@ impl Connection {
     /// Sends a request without waiting for its answer. Requests leave in the order in which this returned.
     pub async fn send<R: Request>(&self, request: &R) -> Result<Reply<R>, TransportError> {
         let version = self.newest_common::<R>()?;
-        let permit = Arc::clone(&self.shared.in_flight).acquire_owned().await.map_err(|_| self.shared.closed_error())?;
+        let permit =
+            Arc::clone(&self.shared.in_flight).acquire_owned().await.map_err(|_| self.shared.closed_error())?;
         let correlation_id = self.shared.correlation_id.fetch_add(1, Ordering::Relaxed);
         let segments = request_frame(request, version, correlation_id, Some(&self.shared.settings.client_id))?;
         let (answer, waiting) = oneshot::channel();
@@ -237,7 +238,8 @@ impl Shared {
         let Some(prefix) = frame.first_chunk::<4>() else { return Err("an answer without a header".to_owned()) };
         let correlation_id = i32::from_be_bytes(*prefix);
         let Waiting::Open(calls) = &mut *self.waiting() else { return Ok(()) };
-        let call = calls.remove(&correlation_id).ok_or_else(|| format!("an answer to unknown call {correlation_id}"))?;
+        let call =
+            calls.remove(&correlation_id).ok_or_else(|| format!("an answer to unknown call {correlation_id}"))?;
         // A caller that has given up no longer listens; that is its right.
         call.send(frame).ok();
         Ok(())
@@ -362,7 +364,8 @@ async fn ask_versions(
         stream.flush().await.map_err(closed)?;
         let frame = read_frame(stream, settings.frame_bytes_max).await.map_err(closed)?;
         let decode = |reason| TransportError::Decode { address: address.clone(), key: ApiKey::ApiVersions, reason };
-        let unsupported = |frame: &Bytes| frame.get(4..6) == Some(&ErrorCode::UnsupportedVersion.number().to_be_bytes());
+        let unsupported =
+            |frame: &Bytes| frame.get(4..6) == Some(&ErrorCode::UnsupportedVersion.number().to_be_bytes());
         if attempt == 0 && unsupported(&frame) {
             let (_, answer) = decode_response::<ApiVersionsRequest>(frame, 0).map_err(decode)?;
             version = ApiVersions::from_response(&answer).newest_common::<ApiVersionsRequest>().unwrap_or(0);

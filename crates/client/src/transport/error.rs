@@ -69,9 +69,7 @@ impl TransportError {
     pub fn is_retriable(&self) -> bool {
         match self {
             TransportError::Connect { .. } | TransportError::Closed { .. } | TransportError::Timeout { .. } => true,
-            TransportError::NoCommonVersion { .. }
-            | TransportError::Encode(_)
-            | TransportError::Decode { .. } => false,
+            TransportError::NoCommonVersion { .. } | TransportError::Encode(_) | TransportError::Decode { .. } => false,
         }
     }
 }
