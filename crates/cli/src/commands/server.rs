@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use crate::failure::Failure;
 use crate::node::Node;
-use crate::{node, pairs, properties};
+use milena_metadata::properties;
+
+use crate::{node, pairs};
 
 /// Run a node: broker and controller
 #[derive(clap::Args)]
@@ -31,12 +33,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// Waits for a signal, then stops cleanly.
-async fn serve(node: Node) -> Result<(), Failure> {
+async fn serve(mut node: Node) -> Result<(), Failure> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|error| Failure::io("signals cannot be heard", &error))?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
+        failure = node.failed() => return Err(failure),
     }
     node.stop().await
 }
