@@ -466,7 +466,10 @@ pub struct FlushToken {
 /// What became durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flushed {
-    /// Everything before is on the device; checkpoint it as the recovery point.
+    /// Every record before is on the device.
+    pub flushed_end: Offset,
+    /// To be checkpointed: from where on a crash would have to be recovered. A little behind `flushed_end`, as
+    /// indexes are flushed when their segment is rolled.
     pub recovery_point: Offset,
     /// The high watermark moved with it.
     pub high_watermark_moved: bool,
@@ -657,7 +660,7 @@ impl<D: Disk> Partition<D> {
     /// the high watermark never moves back. Answers whether it moved.
     fn advance_high_watermark(&mut self) -> bool {
         let own_end = match self.log.settings().acknowledges_after_flush() {
-            true => self.log.recovery_point(),
+            true => self.log.flushed_end(),
             false => self.log.log_end(),
         };
         let moves = self.leads && own_end > self.high_watermark;
@@ -829,7 +832,7 @@ impl<D: Disk> Partition<D> {
         let settings = self.log.settings();
         let waited = self.log.unflushed_since().map_or(0, |since| (now - since).0);
         let after_flush = settings.acknowledges_after_flush();
-        (after_flush && self.log.recovery_point() < self.log.log_end())
+        (after_flush && self.log.flushed_end() < self.log.log_end())
             || self.log.unflushed().records >= settings.flush_messages
             || waited >= settings.flush_ms
     }
@@ -848,7 +851,7 @@ impl<D: Disk> Partition<D> {
     pub fn flushed(&mut self, now: Millis, token: FlushToken) -> Flushed {
         self.log.flushed(now, token);
         let high_watermark_moved = self.advance_high_watermark();
-        Flushed { recovery_point: self.log.recovery_point(), high_watermark_moved }
+        self.is_flushed(high_watermark_moved)
     }
 
     /// A flush failed, or the directory is offline for another reason: nothing is written any more.
@@ -863,7 +866,12 @@ impl<D: Disk> Partition<D> {
             self.offline |= done.is_err();
             return Ok(self.flushed(now, done?));
         }
-        Ok(Flushed { recovery_point: self.log.recovery_point(), high_watermark_moved: false })
+        Ok(self.is_flushed(false))
+    }
+
+    fn is_flushed(&self, high_watermark_moved: bool) -> Flushed {
+        let (flushed_end, recovery_point) = (self.log.flushed_end(), self.log.recovery_point());
+        Flushed { flushed_end, recovery_point, high_watermark_moved }
     }
 
     /// Clean end: writes the producers' snapshot, trims the indexes, flushes. Answers the recovery point to be
@@ -902,7 +910,7 @@ impl<D: Disk> Partition<D> {
         self.log.unflushed().bytes
     }
 
-    /// Everything before is flushed.
+    /// From where on a crash would have to be recovered: for the checkpoint.
     pub fn recovery_point(&self) -> Offset {
         self.log.recovery_point()
     }
@@ -1034,3 +1042,6 @@ fn tidy_snapshots<D: Disk>(log: &Log<D>) -> io::Result<Vec<Offset>> {
     }
     Ok(kept)
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,7 @@ impl<D: Disk> Log<D> {
             random: Random::from_seed(hints.seed),
             log_start: hints.log_start,
             log_end: hints.log_start,
-            recovery_point: hints.recovery_point,
+            flushed_end: hints.recovery_point,
             truncations: 0,
             appended: Volume::default(),
             flushed: Volume::default(),
@@ -159,7 +159,7 @@ impl<D: Disk> Log<D> {
             segment.release();
         }
         self.log_start = hints.log_start.max(bases[0]);
-        self.recovery_point = if hints.clean { self.log_end } else { hints.recovery_point.min(self.log_end) };
+        self.flushed_end = if hints.clean { self.log_end } else { hints.recovery_point.min(self.log_end) };
         self.epochs.truncate_end(self.log_end);
         self.epochs.truncate_start(self.log_start);
         Ok(())
