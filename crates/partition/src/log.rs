@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! |segment 0 ........|segment 1 ........|segment 2, active ...|
-//! ^ log start                     ^ flushed end            ^ log end
+//! ^ log start                     ^ recovery point         ^ log end
 //! ```
 //! Source: `LocalLog`, `UnifiedLog` in Kafka 4.3.1.
 
@@ -44,7 +44,7 @@ pub struct Log<D: Disk> {
     log_start: Offset,
     log_end: Offset,
     /// Every batch before is on the device.
-    flushed_end: Offset,
+    recovery_point: Offset,
     truncations: u64,
     /// Bytes and records appended since the log was opened, and how many of them are on the device.
     appended: Volume,
@@ -127,8 +127,8 @@ impl<D: Disk> Log<D> {
             return Ok(());
         }
         active.finish(&self.disk, &self.settings)?;
-        // Its indexes were never flushed: as long as it was active, a crash would have made them anew.
-        active.is_dirty = true;
+        // Its indexes were not flushed with its batches: as long as it was active, a crash would have made them anew.
+        active.is_dirty |= active.is_index_dirty;
         let base = active.base_offset;
         let jitter_ms = self.next_jitter_ms();
         let segment = Segment::create(&self.disk, &self.dir, base_offset, &self.settings, jitter_ms, now)?;
@@ -228,7 +228,7 @@ impl<D: Disk> Log<D> {
 
     fn after_truncation(&mut self) {
         self.log_start = self.log_start.min(self.log_end);
-        self.flushed_end = self.flushed_end.min(self.log_end);
+        self.recovery_point = self.recovery_point.min(self.log_end);
         self.epochs.truncate_end(self.log_end);
         self.names_dirty = true;
     }
@@ -255,7 +255,7 @@ impl<D: Disk> Log<D> {
 
     /// What has to be flushed to make everything appended so far durable; `None` if nothing has.
     pub fn prepare_flush(&mut self) -> io::Result<Option<Flush<D::File>>> {
-        let nothing_new = self.flushed == self.appended && self.flushed_end == self.log_end;
+        let nothing_new = self.flushed == self.appended && self.recovery_point == self.log_end;
         if nothing_new && !self.names_dirty && !self.segments.iter().any(|segment| segment.is_dirty) {
             return Ok(None);
         }
@@ -303,7 +303,7 @@ impl<D: Disk> Log<D> {
         if token.truncations != self.truncations {
             return;
         }
-        self.flushed_end = self.flushed_end.max(token.end);
+        self.recovery_point = self.recovery_point.max(token.end);
         self.flushed.bytes = self.flushed.bytes.max(token.appended.bytes);
         self.flushed.records = self.flushed.records.max(token.appended.records);
         if token.names {
@@ -315,7 +315,7 @@ impl<D: Disk> Log<D> {
         let open = &self.open;
         for segment in self.segments.iter_mut().filter(|segment| segment.is_dirty) {
             if segment.base_offset < token.active {
-                segment.is_dirty = false;
+                (segment.is_dirty, segment.is_index_dirty) = (false, false);
                 if !open.contains(&segment.base_offset) {
                     segment.release();
                 }
@@ -340,8 +340,8 @@ impl<D: Disk> Log<D> {
     /// recovery point, which is the log end.
     pub fn close(mut self) -> io::Result<Offset> {
         let active = self.segments.back_mut().expect("never empty");
-        let changed = active.finish(&self.disk, &self.settings)?;
-        if changed || active.is_dirty {
+        active.finish(&self.disk, &self.settings)?;
+        if active.is_dirty || active.is_index_dirty {
             for file in active.files(&self.disk)? {
                 file.flush()?;
             }
@@ -513,20 +513,9 @@ impl<D: Disk> Log<D> {
         self.log_end
     }
 
-    /// Every batch before is on the device.
-    pub fn flushed_end(&self) -> Offset {
-        self.flushed_end
-    }
-
-    /// From where on a crash must be recovered: this goes into the checkpoint. Segments before the one that holds
-    /// it are believed with their indexes. Those of the active segment are not flushed with its batches, so it
-    /// must never lie behind that segment, not even if a new one begins where the last flush ended.
+    /// Every batch before is on the device. The indexes of the segment that holds the last of them may not be.
     pub fn recovery_point(&self) -> Offset {
-        let active = self.segments.back().map_or(Offset(0), |active| active.base_offset);
-        match self.flushed_end > active {
-            true => self.flushed_end + -1,
-            false => self.flushed_end,
-        }
+        self.recovery_point
     }
 
     /// How often it was cut: see [`Slice::File`].

@@ -466,10 +466,7 @@ pub struct FlushToken {
 /// What became durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flushed {
-    /// Every record before is on the device.
-    pub flushed_end: Offset,
-    /// To be checkpointed: from where on a crash would have to be recovered. A little behind `flushed_end`, as
-    /// indexes are flushed when their segment is rolled.
+    /// Every record before is on the device; checkpoint it.
     pub recovery_point: Offset,
     /// The high watermark moved with it.
     pub high_watermark_moved: bool,
@@ -660,7 +657,7 @@ impl<D: Disk> Partition<D> {
     /// the high watermark never moves back. Answers whether it moved.
     fn advance_high_watermark(&mut self) -> bool {
         let own_end = match self.log.settings().acknowledges_after_flush() {
-            true => self.log.flushed_end(),
+            true => self.log.recovery_point(),
             false => self.log.log_end(),
         };
         let moves = self.leads && own_end > self.high_watermark;
@@ -832,7 +829,7 @@ impl<D: Disk> Partition<D> {
         let settings = self.log.settings();
         let waited = self.log.unflushed_since().map_or(0, |since| (now - since).0);
         let after_flush = settings.acknowledges_after_flush();
-        (after_flush && self.log.flushed_end() < self.log.log_end())
+        (after_flush && self.log.recovery_point() < self.log.log_end())
             || self.log.unflushed().records >= settings.flush_messages
             || waited >= settings.flush_ms
     }
@@ -870,8 +867,7 @@ impl<D: Disk> Partition<D> {
     }
 
     fn is_flushed(&self, high_watermark_moved: bool) -> Flushed {
-        let (flushed_end, recovery_point) = (self.log.flushed_end(), self.log.recovery_point());
-        Flushed { flushed_end, recovery_point, high_watermark_moved }
+        Flushed { recovery_point: self.log.recovery_point(), high_watermark_moved }
     }
 
     /// Clean end: writes the producers' snapshot, trims the indexes, flushes. Answers the recovery point to be
@@ -910,7 +906,7 @@ impl<D: Disk> Partition<D> {
         self.log.unflushed().bytes
     }
 
-    /// From where on a crash would have to be recovered: for the checkpoint.
+    /// Every record before is on the device: for the checkpoint.
     pub fn recovery_point(&self) -> Offset {
         self.log.recovery_point()
     }
@@ -951,7 +947,7 @@ fn offline() -> io::Error {
 }
 
 /// Checks or writes `partition.metadata`. It reaches the device with the first flush: until then no record is
-/// promised to survive a power failure, and after one an empty file counts as none.
+/// promised to survive a power failure, and after one an empty file, or one of zeros, counts as none.
 fn claim_directory<D: Disk>(disk: &D, dir: &Path, topic_id: Uuid) -> Result<(), OpenError> {
     let path = dir.join(names::PARTITION_METADATA);
     let failed = |source| OpenError::Disk { path: path.clone(), source };
@@ -961,8 +957,9 @@ fn claim_directory<D: Disk>(disk: &D, dir: &Path, topic_id: Uuid) -> Result<(), 
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(failed(error)),
     };
-    if contents.is_empty() {
+    if contents.iter().all(|byte| *byte == 0) {
         let file = disk.open(&path).map_err(failed)?;
+        file.truncate(0).map_err(failed)?;
         return file.write_at(&checkpoint::write_topic_id(topic_id), 0).map_err(failed);
     }
     match checkpoint::read_topic_id(&contents) {

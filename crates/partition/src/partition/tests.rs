@@ -243,7 +243,7 @@ fn acknowledged_after_flush_means_seen_after_flush() {
     append(&mut partition, 0, &records(1, 0), &BatchOptions::default()).unwrap();
     let token = flush.run(partition.log().disk()).unwrap();
     let flushed = partition.flushed(Millis(0), token);
-    assert_eq!((flushed.flushed_end, flushed.high_watermark_moved), (Offset(1), true));
+    assert_eq!((flushed.recovery_point, flushed.high_watermark_moved), (Offset(1), true));
     assert_eq!(partition.marks().high_watermark, Offset(1));
 }
 
@@ -304,7 +304,7 @@ fn damage_in_the_middle_removes_all_later_segments_and_is_reported() {
     drop(partition);
     let file = disk.open_existing(&names::file(&dir(), bases[1], names::LOG)).unwrap();
     file.write_at(b"\xff\xff", 300).unwrap();
-    let hints = OpenHints { recovery_point: bases[2], ..OpenHints::default() };
+    let hints = OpenHints { recovery_point: bases[2].next(), ..OpenHints::default() };
     let (partition, recovered) = open(&disk, &dir(), small(), hints, 1);
     // Below the recovery point nothing is read, so nothing is noticed; from there on all is well.
     assert_eq!((partition.marks().log_end, recovered.truncated_bytes), (Offset(120), 0));
@@ -314,7 +314,6 @@ fn damage_in_the_middle_removes_all_later_segments_and_is_reported() {
     assert!(partition.marks().log_end < bases[2]);
     assert!(recovered.truncated_bytes > 2_000 && recovered.unlinks.len() >= 3);
     drop(partition);
-    let hints = OpenHints { recovery_point: bases[2], ..OpenHints::default() };
     let (partition, recovered) = open(&disk, &dir(), small(), hints, 2);
     assert_eq!(recovered.lost_below_recovery_point, Some(partition.marks().log_end));
 }
