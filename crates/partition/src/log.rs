@@ -573,3 +573,6 @@ fn find_record(batch: &Batch, position: u64, wanted: impl Fn(&RecordView) -> boo
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -431,3 +431,6 @@ fn rebuild(
     }
     Batch::parse(bytes).map_err(InvalidBatch::of)
 }
+
+#[cfg(test)]
+mod tests;
