@@ -259,27 +259,8 @@ impl<D: Disk> Log<D> {
         if nothing_new && !self.names_dirty && !self.segments.iter().any(|segment| segment.is_dirty) {
             return Ok(None);
         }
-        let mut files = Vec::new();
-        let last = self.segments.len() - 1;
-        for (at, segment) in self.segments.iter_mut().enumerate() {
-            match (segment.is_dirty, at == last) {
-                (false, _) => {}
-                // Its indexes are made anew after a crash.
-                (true, true) => files.push(segment.file(&self.disk)?),
-                (true, false) => files.extend(segment.files(&self.disk)?),
-            }
-            if segment.is_dirty
-                && self.names_dirty
-                && let Ok(snapshot) = self.disk.open_existing(&segment.path(names::SNAPSHOT))
-            {
-                files.push(Arc::new(snapshot));
-            }
-        }
         let mut dirs = Vec::new();
         if self.names_dirty {
-            if let Ok(file) = self.disk.open_existing(&self.dir.join(names::PARTITION_METADATA)) {
-                files.push(Arc::new(file));
-            }
             dirs.push(self.dir.clone());
             dirs.extend(self.dir.parent().map(Path::to_owned));
         }
@@ -290,12 +271,36 @@ impl<D: Disk> Log<D> {
         }
         let token = FlushToken {
             end: self.log_end,
-            active: self.segments[last].base_offset,
+            active: self.segments.back().map_or(self.log_end, |active| active.base_offset),
             truncations: self.truncations,
             appended: self.appended,
             names: self.names_dirty,
         };
-        Ok(Some(Flush { files, dirs, replace, token }))
+        Ok(Some(Flush { files: self.dirty_files()?, dirs, replace, token }))
+    }
+
+    /// The files with something that is not on the device.
+    fn dirty_files(&mut self) -> io::Result<Vec<Arc<D::File>>> {
+        let mut files = Vec::new();
+        let last = self.segments.len() - 1;
+        for (at, segment) in self.segments.iter_mut().enumerate().filter(|(_, segment)| segment.is_dirty) {
+            match at == last {
+                // Its indexes are made anew after a crash.
+                true => files.push(segment.file(&self.disk)?),
+                false => files.extend(segment.files(&self.disk)?),
+            }
+            if self.names_dirty
+                && let Ok(snapshot) = self.disk.open_existing(&segment.path(names::SNAPSHOT))
+            {
+                files.push(Arc::new(snapshot));
+            }
+        }
+        if self.names_dirty
+            && let Ok(metadata) = self.disk.open_existing(&self.dir.join(names::PARTITION_METADATA))
+        {
+            files.push(Arc::new(metadata));
+        }
+        Ok(files)
     }
 
     /// The files of a [`Flush`] are on the device. Does nothing if the log was cut meanwhile.

@@ -2,6 +2,7 @@
 
 use milena_base::{DiskFile, Random};
 use milena_protocol::records::BatchOptions;
+use milena_protocol::{ProducerId, Sequence};
 
 use super::*;
 use crate::fixture::*;
@@ -224,6 +225,23 @@ fn a_clean_reopen_reads_no_segment_and_loses_nothing() {
 }
 
 #[test]
+fn the_machines_own_files_serve_as_well() {
+    let temporary = tempfile::tempdir().unwrap();
+    let at = temporary.path().join("t-0");
+    let (mut partition, _) = open(&milena_disk::RealDisk, &at, small(), OpenHints::default(), 0);
+    fill(&mut partition, 50);
+    let before = read_all(&mut partition, Offset(0), 900);
+    partition.flush(Millis(0)).unwrap();
+    drop(partition);
+    let (partition, recovered) = open(&milena_disk::RealDisk, &at, small(), OpenHints::default(), 1);
+    assert!(recovered.segments_scanned > 1 && recovered.truncated_bytes == 0);
+    let hints = clean(&partition);
+    partition.close().unwrap();
+    let (mut partition, _) = open(&milena_disk::RealDisk, &at, small(), hints, 2);
+    assert_eq!(read_all(&mut partition, Offset(0), 900), before);
+}
+
+#[test]
 fn only_a_few_files_stay_open_however_many_segments_are_read() {
     let (_, mut partition) = fresh(small());
     fill(&mut partition, 300);
@@ -257,7 +275,7 @@ fn another_topics_directory_is_not_opened() {
 }
 
 /// A crash after which `damage` is done to the active segment's file. Answers what is left.
-fn after_damage(damage: impl Fn(&milena_disk::MemoryFile, u64)) -> (Vec<(i64, (i64, Vec<u8>))>, Recovered) {
+fn after_damage(damage: impl Fn(&milena_disk::MemoryFile, u64)) -> (Vec<(i64, Plain)>, Recovered) {
     let (disk, mut partition) = fresh(small());
     fill(&mut partition, 30);
     let active = partition.log().segment_bases().last().unwrap();
