@@ -1,0 +1,137 @@
+//! Two transcripts of one scenario held against each other, value by value, and the list of the differences that
+//! we want.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use crate::transcript::{Step, Transcript};
+
+/// Shown where one side says nothing.
+const ABSENT: &str = "(absent)";
+
+/// One value that is not the same on both sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The step and the path in it, such as `< 3 Produce v9 Responses[0].ErrorCode`.
+    pub line: String,
+    /// What Kafka said.
+    pub kafka: String,
+    /// What was said now.
+    pub milena: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  {}\n      kafka:  {}\n      milena: {}", self.line, self.kafka, self.milena)
+    }
+}
+
+/// A difference that we want, with its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intended {
+    /// Which scenario.
+    pub scenario: String,
+    /// What differs.
+    pub difference: Difference,
+    /// Why.
+    pub reason: String,
+}
+
+/// Every difference, in the order of Kafka's transcript.
+pub fn compare(kafka: &Transcript, milena: &Transcript) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let steps = kafka.steps.len().max(milena.steps.len());
+    for at in 0..steps {
+        match (kafka.steps.get(at), milena.steps.get(at)) {
+            (Some(kafka), Some(milena)) if same_step(kafka, milena) => compare_steps(kafka, milena, &mut differences),
+            (kafka, milena) => {
+                let title = |step: Option<&Step>| step.map_or(ABSENT.to_owned(), |step| step.title.clone());
+                let (kafka, milena) = (title(kafka), title(milena));
+                differences.push(Difference { line: format!("step {}", at + 1), kafka, milena });
+                // What follows a different course of events says nothing more.
+                break;
+            }
+        }
+    }
+    differences
+}
+
+fn same_step(kafka: &Step, milena: &Step) -> bool {
+    kafka.title == milena.title
+}
+
+fn compare_steps(kafka: &Step, milena: &Step, differences: &mut Vec<Difference>) {
+    let mut rest: VecDeque<&(String, String)> = milena.lines.iter().collect();
+    for (path, expected) in &kafka.lines {
+        let found = rest.iter().position(|(other, _)| other == path).and_then(|at| rest.remove(at));
+        let actual = found.map_or(ABSENT, |(_, actual)| actual);
+        if actual != expected {
+            let line = format!("{} {path}", kafka.title);
+            differences.push(Difference { line, kafka: expected.clone(), milena: actual.to_owned() });
+        }
+    }
+    for (path, actual) in rest {
+        let line = format!("{} {path}", kafka.title);
+        differences.push(Difference { line, kafka: ABSENT.to_owned(), milena: actual.clone() });
+    }
+}
+
+/// Reads the list of intended differences: blocks of `scenario`, `line`, `kafka`, `milena` and `reason`, one blank
+/// line between them.
+///
+/// # Errors
+/// With the block that cannot be read.
+pub fn parse_intended(text: &str) -> Result<Vec<Intended>, String> {
+    let body: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let blocks = body.split(|line| line.is_empty()).filter(|block| !block.is_empty());
+    blocks
+        .map(|block| {
+            let field = |name: &str| {
+                let value = block.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+                value.map(str::to_owned).ok_or_else(|| format!("no `{name}` in:\n{}", block.join("\n")))
+            };
+            let difference = Difference { line: field("line")?, kafka: field("kafka")?, milena: field("milena")? };
+            Ok(Intended { scenario: field("scenario")?, difference, reason: field("reason")? })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KAFKA: &str = "> 1 Produce v9\nAcks: 5\n\n< 1 Produce v9\nErrorCode: 21 INVALID_REQUIRED_ACKS\nIndex: 0\n";
+
+    #[test]
+    fn a_wrong_error_code_is_the_only_difference() {
+        let wrong = KAFKA.replace("21 INVALID_REQUIRED_ACKS", "0 NONE");
+        let differences = compare(&Transcript::parse(KAFKA), &Transcript::parse(&wrong));
+        let line = "< 1 Produce v9 ErrorCode".to_owned();
+        let (kafka, milena) = ("21 INVALID_REQUIRED_ACKS".to_owned(), "0 NONE".to_owned());
+        assert_eq!(differences, [Difference { line, kafka, milena }]);
+    }
+
+    #[test]
+    fn missing_and_added_values_are_differences() {
+        let other = KAFKA.replace("Index: 0", "Offset: 7");
+        let differences = compare(&Transcript::parse(KAFKA), &Transcript::parse(&other));
+        let lines: Vec<&str> = differences.iter().map(|difference| difference.line.as_str()).collect();
+        assert_eq!(lines, ["< 1 Produce v9 Index", "< 1 Produce v9 Offset"]);
+        assert_eq!((differences[0].milena.as_str(), differences[1].kafka.as_str()), (ABSENT, ABSENT));
+    }
+
+    #[test]
+    fn a_closed_connection_in_place_of_an_answer_is_one_difference() {
+        let closed = "> 1 Produce v9\nAcks: 5\n\n< 1 closed\n";
+        let differences = compare(&Transcript::parse(KAFKA), &Transcript::parse(closed));
+        assert_eq!(differences.len(), 1);
+        assert_eq!(differences[0].milena, "< 1 closed");
+    }
+
+    #[test]
+    fn the_list_of_intended_differences_needs_a_reason_for_each() {
+        let text = "# head\n\nscenario: a/b\nline: < 1 X\nkafka: 1\nmilena: 2\nreason: ours is better\n";
+        assert_eq!(parse_intended(text).expect("well formed").len(), 1);
+        assert!(parse_intended(&text.replace("reason: ours is better\n", "")).is_err());
+    }
+}

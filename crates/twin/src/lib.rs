@@ -1,0 +1,137 @@
+//! Twin tests: scenarios on the raw wire, written once, whose answers were recorded from a real Apache Kafka and are
+//! asked of Milena again. `transcripts/` holds Kafka's side, `differences.txt` the differences that we want.
+//!
+//! **Invariant:** answers are taken apart by the definition texts alone, batches by code of this crate: a fault in
+//! Milena's codec shows as a difference. Nothing is recorded from a broker that this crate did not start itself.
+
+pub mod batch;
+mod batch_view;
+pub mod compare;
+mod connection;
+pub mod exchange;
+mod normal;
+pub mod oracle;
+mod report;
+pub mod scenarios;
+pub mod transcript;
+pub mod value;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use compare::{Intended, compare, parse_intended};
+use exchange::Exchange;
+pub use oracle::BROKER_PROPERTIES;
+use oracle::{Jars, KAFKA_VERSION, Oracle, OracleError};
+pub use report::{Outcome, Report};
+use scenarios::Scenario;
+use transcript::Transcript;
+
+/// Scenarios that run at the same time: most of their time they wait.
+const WORKERS: usize = 8;
+
+/// Kafka's transcripts, one for each scenario, and the differences that we want.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// Name of the scenario, and what Kafka said.
+    pub transcripts: Vec<(String, Transcript)>,
+    /// The list.
+    pub intended: Vec<Intended>,
+}
+
+impl Recorded {
+    /// Reads what is in the repository.
+    ///
+    /// # Panics
+    /// If the list of intended differences cannot be read.
+    pub fn load() -> Recorded {
+        let transcripts = scenarios::all().filter_map(|scenario| {
+            let text = fs::read_to_string(transcript_file(scenario.name)).ok()?;
+            Some((scenario.name.to_owned(), Transcript::parse(&text)))
+        });
+        let list = fs::read_to_string(root().join("differences.txt")).expect("differences.txt is there");
+        let intended = parse_intended(&list).unwrap_or_else(|error| panic!("differences.txt: {error}"));
+        Recorded { transcripts: transcripts.collect(), intended }
+    }
+}
+
+/// Asks `broker` everything whose scenario's name contains `filter`, and holds the answers against Kafka's.
+pub fn replay(broker: SocketAddr, filter: &str) -> Report {
+    replay_against(&Recorded::load(), broker, filter)
+}
+
+/// The same, against transcripts that the caller brings.
+pub fn replay_against(recorded: &Recorded, broker: SocketAddr, filter: &str) -> Report {
+    let chosen: Vec<&Scenario> = scenarios::all().filter(|scenario| scenario.name.contains(filter)).collect();
+    let outcomes = perform(broker, &chosen).into_iter().map(|(scenario, milena, took)| {
+        let kafka = recorded.transcripts.iter().find(|(name, _)| name == scenario.name);
+        let differences = kafka.map(|(_, kafka)| compare(kafka, &milena));
+        Outcome::new(scenario, differences, &recorded.intended, took)
+    });
+    Report { outcomes: outcomes.collect() }
+}
+
+/// Starts a Kafka, plays the scenarios whose name contains `filter`, and writes their transcripts down. Answers how
+/// many.
+///
+/// # Errors
+/// When there is no Kafka, or a file cannot be written.
+pub fn record(filter: &str) -> Result<usize, OracleError> {
+    let jars = Jars::fetch()?;
+    let head = format!("# Apache Kafka {KAFKA_VERSION}\n# kafka_2.13-{KAFKA_VERSION}.jar sha256 {}\n", jars.sha256()?);
+    let oracle = Oracle::start(&jars)?;
+    let chosen: Vec<&Scenario> = scenarios::all().filter(|scenario| scenario.name.contains(filter)).collect();
+    for (scenario, transcript, _) in perform(oracle.address(), &chosen) {
+        let file = transcript_file(scenario.name);
+        let text = format!("{head}# {scenario}\n{transcript}");
+        let folder = file.parent().expect("a transcript lies in a folder");
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&file, text))
+            .map_err(|error| OracleError::Io { doing: format!("writing {}", file.display()), error })?;
+    }
+    Ok(chosen.len())
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn transcript_file(scenario: &str) -> PathBuf {
+    root().join("transcripts").join(format!("{scenario}.txt"))
+}
+
+/// Plays the scenarios, several at a time; the results come in the order of the table.
+fn perform<'a>(broker: SocketAddr, chosen: &[&'a Scenario]) -> Vec<(&'a Scenario, Transcript, Duration)> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < chosen.len()) {
+                    let started = Instant::now();
+                    let transcript = play(broker, chosen[at]);
+                    done.lock().expect("no worker panics").push((at, transcript, started.elapsed()));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no worker panics");
+    done.sort_by_key(|(at, ..)| *at);
+    done.into_iter().map(|(at, transcript, took)| (chosen[at], transcript, took)).collect()
+}
+
+/// One scenario. It may index answers as it likes: an answer that is too short for it breaks it off, which stands
+/// in the transcript.
+fn play(broker: SocketAddr, scenario: &Scenario) -> Transcript {
+    let mut exchange = Exchange::begin(broker, scenario.prefix());
+    let whole = catch_unwind(AssertUnwindSafe(|| (scenario.play)(&mut exchange)));
+    if whole.is_err() {
+        exchange.note("the scenario cannot go on with these answers");
+    }
+    exchange.into_transcript()
+}
