@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use milena_protocol::header::{decode_response, request_frame};
 use milena_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use milena_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use milena_protocol::messages::{CreateTopicsRequest, MetadataRequest, metadata_request::MetadataRequestTopic};
 use milena_protocol::wire::{DecodeError, Decoder, Segment};
 use milena_protocol::{ApiKey, ErrorCode, Request, Uuid};
@@ -25,6 +26,8 @@ pub const CLIENT_ID: &str = "twin";
 const FIRST: &str = "";
 /// How long a scenario waits for something to become so.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// ListOffsets' special time for the high watermark.
+const LOG_END: i64 = -1;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A topic made for one scenario.
@@ -125,10 +128,7 @@ impl Exchange {
         request: &R,
         wished: impl Fn(&R::Response) -> bool,
     ) -> R::Response {
-        let started = Instant::now();
-        while !self.quietly(version, request).is_some_and(|answer| wished(&answer)) && started.elapsed() < PATIENCE {
-            std::thread::sleep(PAUSE);
-        }
+        self.wait_until(version, request, wished);
         self.ask(version, request)
     }
 
@@ -288,27 +288,43 @@ impl Exchange {
         Topic { name, id: id.unwrap_or(Uuid::ZERO) }
     }
 
-    /// Waits in silence until the topic has that many partitions with leaders.
+    /// Waits in silence until the topic has that many partitions, and their leaders know that they are.
     pub fn wait_for_topic(&mut self, name: &str, partitions: i32) -> Option<Uuid> {
         let topic = MetadataRequestTopic { name: Some(name.to_owned()), ..MetadataRequestTopic::default() };
-        let request = MetadataRequest {
+        let metadata = MetadataRequest {
             topics: Some(vec![topic]),
             allow_auto_topic_creation: false,
             ..MetadataRequest::default()
         };
+        let each = (0..partitions).map(|partition_index| ListOffsetsPartition {
+            partition_index,
+            timestamp: LOG_END,
+            ..ListOffsetsPartition::default()
+        });
+        let topic = ListOffsetsTopic { name: name.to_owned(), partitions: each.collect() };
+        let ends = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() };
         let started = Instant::now();
         while started.elapsed() < PATIENCE {
-            let answer = self.quietly(12, &request)?;
-            let ready = answer.topics.into_iter().find(|topic| {
-                let led = topic.partitions.iter().filter(|partition| partition.leader_id >= 0).count();
-                topic.error_code == ErrorCode::None.number() && led == partitions as usize
+            let known = self.quietly(12, &metadata)?.topics.into_iter().find(|topic| {
+                topic.error_code == ErrorCode::None.number() && topic.partitions.len() == partitions as usize
             });
-            if let Some(topic) = ready {
+            let led = self.quietly(5, &ends).is_some_and(|answer| {
+                answer.topics.iter().flat_map(|topic| &topic.partitions).all(|partition| partition.error_code == 0)
+            });
+            if let Some(topic) = known.filter(|_| led) {
                 return Some(topic.topic_id);
             }
             std::thread::sleep(PAUSE);
         }
         None
+    }
+
+    /// Asks in silence until the answer is as wished or patience ends.
+    pub fn wait_until<R: Request>(&mut self, version: i16, request: &R, wished: impl Fn(&R::Response) -> bool) {
+        let started = Instant::now();
+        while !self.quietly(version, request).is_some_and(|answer| wished(&answer)) && started.elapsed() < PATIENCE {
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Writes a line of the harness into the transcript.

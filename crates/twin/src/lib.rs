@@ -107,22 +107,28 @@ fn transcript_file(scenario: &str) -> PathBuf {
 
 /// Plays the scenarios, several at a time; the results come in the order of the table.
 fn perform<'a>(broker: SocketAddr, chosen: &[&'a Scenario]) -> Vec<(&'a Scenario, Transcript, Duration)> {
+    let (first, rest): (Vec<_>, Vec<_>) = chosen.iter().partition(|scenario| scenario.plays_first());
+    let timed = |scenario: &'a Scenario| {
+        let started = Instant::now();
+        (scenario, play(broker, scenario), started.elapsed())
+    };
+    let mut played: Vec<_> = first.into_iter().map(timed).collect();
+    scenarios::settle(&mut Exchange::begin(broker, "settle.".to_owned()));
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
-                while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < chosen.len()) {
-                    let started = Instant::now();
-                    let transcript = play(broker, chosen[at]);
-                    done.lock().expect("no worker panics").push((at, transcript, started.elapsed()));
+                while let Some(scenario) = rest.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = timed(scenario);
+                    done.lock().expect("no worker panics").push(result);
                 }
             });
         }
     });
-    let mut done = done.into_inner().expect("no worker panics");
-    done.sort_by_key(|(at, ..)| *at);
-    done.into_iter().map(|(at, transcript, took)| (chosen[at], transcript, took)).collect()
+    played.extend(done.into_inner().expect("no worker panics"));
+    played.sort_by_key(|(scenario, ..)| scenarios::all().position(|known| known.name == scenario.name));
+    played
 }
 
 /// One scenario. It may index answers as it likes: an answer that is too short for it breaks it off, which stands

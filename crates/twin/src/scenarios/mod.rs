@@ -2,6 +2,7 @@
 
 mod api_versions;
 mod connection;
+mod first;
 mod metadata;
 mod produce;
 mod requests;
@@ -29,6 +30,11 @@ impl Scenario {
     pub(crate) fn prefix(&self) -> String {
         format!("{}.", self.name.replace(['/', '_'], "-"))
     }
+
+    /// Whether it is about a broker that nobody has asked anything yet, and so is played alone before the others.
+    pub(crate) fn plays_first(&self) -> bool {
+        first::SCENARIOS.iter().any(|first| first.name == self.name)
+    }
 }
 
 impl fmt::Display for Scenario {
@@ -44,11 +50,16 @@ impl fmt::Display for Scenario {
 }
 
 const AREAS: &[&[Scenario]] =
-    &[connection::SCENARIOS, api_versions::SCENARIOS, metadata::SCENARIOS, topics::SCENARIOS, produce::SCENARIOS];
+    &[first::SCENARIOS, connection::SCENARIOS, api_versions::SCENARIOS, metadata::SCENARIOS, topics::SCENARIOS, produce::SCENARIOS];
 
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     AREAS.iter().flat_map(|area| area.iter())
+}
+
+/// Waits until the broker is ready for everything that is not about its first moments.
+pub(crate) fn settle(x: &mut Exchange) {
+    first::settle(x);
 }
 
 #[cfg(test)]

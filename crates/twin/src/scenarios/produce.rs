@@ -38,7 +38,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "produce/not_one_batch",
-        shows: "two batches, none, null, half a batch, and batches of old formats",
+        shows: "two batches, none, half a batch, and batches of old formats",
         traps: &[31],
         play: not_one_batch,
     },
@@ -159,7 +159,7 @@ pub(super) fn producer_id(x: &mut Exchange) -> i64 {
         transaction_timeout_ms: i32::MAX,
         ..InitProducerIdRequest::default()
     };
-    x.quietly(4, &request).map_or(-1, |answer| answer.producer_id)
+    x.quietly(4, &request).filter(|answer| answer.error_code == 0).map_or(-1, |answer| answer.producer_id)
 }
 
 fn read(x: &mut Exchange, topic: &Topic) {
@@ -231,7 +231,7 @@ fn not_one_batch(x: &mut Exchange) {
     };
     ask(Records::Bytes([&one[..], &one[..]].concat().into()));
     ask(Records::Bytes(Bytes::new()));
-    ask(Records::Null);
+    // Null is not asked for: Kafka fails in a way that leaves the connection without an answer for ever.
     ask(Records::Bytes(one.slice(..40)));
     ask(Records::Bytes(one.slice(..10)));
     ask(Records::Bytes([&one[..], &[0; 5]].concat().into()));
