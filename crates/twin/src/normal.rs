@@ -8,7 +8,7 @@ use crate::value::Value;
 
 /// What a value is replaced by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A name with a number: which values are the same is kept.
     Named(&'static str),
     /// A word: nothing is kept but that there is something.
@@ -19,7 +19,7 @@ use Kind::{Named, Something};
 
 /// Values that no two runs share: API (`Batch` for record batches), field, what stands in their place. Null, the
 /// empty string, −1 and the zero id are never replaced, 0 only where it can be an id.
-pub const VARYING: &[(&str, &str, Kind)] = &[
+pub(crate) const VARYING: &[(&str, &str, Kind)] = &[
     ("Produce", "TopicId", TOPIC),
     ("Produce", "LogAppendTimeMs", TIME),
     ("Produce", "ErrorMessage", MESSAGE),
@@ -83,7 +83,7 @@ const PORT: Kind = Something("port");
 /// Lists that Kafka answers in the order of a hash table: API, field, and the fields of an element by which they
 /// are sorted before they are written down. The elements of a starred list belong to every scenario: one
 /// that asks for its own alone sees those whose first such field begins with the scenario's prefix.
-pub const UNORDERED: &[(&str, &str, &[&str])] = &[
+pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("ApiVersions", "SupportedFeatures", &["Name"]),
     ("ApiVersions", "FinalizedFeatures", &["Name"]),
     ("Metadata", "Topics", &["Name", "ErrorCode"]),
@@ -114,14 +114,14 @@ pub const UNORDERED: &[(&str, &str, &[&str])] = &[
 
 /// The names given so far in one scenario.
 #[derive(Debug, Default)]
-pub struct Names {
+pub(crate) struct Names {
     given: BTreeMap<(&'static str, String), usize>,
     counts: BTreeMap<&'static str, usize>,
 }
 
 impl Names {
     /// What to write instead of `value`, if anything.
-    pub fn replace(&mut self, api: &str, field: &str, value: &Value) -> Option<String> {
+    pub(crate) fn replace(&mut self, api: &str, field: &str, value: &Value) -> Option<String> {
         let (.., kind) = VARYING.iter().find(|(of, name, _)| *of == api && *name == field)?;
         let zero_means_none = *kind != PRODUCER;
         let text = match value {

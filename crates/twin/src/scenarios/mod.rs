@@ -1,10 +1,17 @@
 //! The table of scenarios, one file for each area. The traps are numbered lines of our notes on Kafka's behaviour.
 
 mod api_versions;
+mod configs;
 mod connection;
+mod delete_records;
+mod fetch;
 mod first;
+mod groups;
+mod list_offsets;
 mod metadata;
+mod offsets;
 mod produce;
+mod producer_ids;
 mod requests;
 mod topics;
 
@@ -49,8 +56,21 @@ impl fmt::Display for Scenario {
     }
 }
 
-const AREAS: &[&[Scenario]] =
-    &[first::SCENARIOS, connection::SCENARIOS, api_versions::SCENARIOS, metadata::SCENARIOS, topics::SCENARIOS, produce::SCENARIOS];
+const AREAS: &[&[Scenario]] = &[
+    first::SCENARIOS,
+    connection::SCENARIOS,
+    api_versions::SCENARIOS,
+    metadata::SCENARIOS,
+    topics::SCENARIOS,
+    configs::SCENARIOS,
+    produce::SCENARIOS,
+    producer_ids::SCENARIOS,
+    fetch::SCENARIOS,
+    list_offsets::SCENARIOS,
+    delete_records::SCENARIOS,
+    groups::SCENARIOS,
+    offsets::SCENARIOS,
+];
 
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
