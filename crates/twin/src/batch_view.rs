@@ -56,12 +56,16 @@ fn header_and_records(bytes: &Bytes, fields: &mut Vec<(String, Value)>) -> Resul
     let attributes = decoder.i16()?;
     let compression = Compression::of(attributes);
     // The size of compressed bytes is a matter of the library that wrote them.
-    let shown = if compression == Some(Compression::None) { Value::Int(length.into()) } else { word("of compressed bytes") };
+    let shown =
+        if compression == Some(Compression::None) { Value::Int(length.into()) } else { word("of compressed bytes") };
     put("BatchLength", shown);
     put("PartitionLeaderEpoch", Value::Int(epoch.into()));
     put("Magic", Value::Int(magic.into()));
     put("Crc", word(if crc == crc32c(&bytes[ATTRIBUTES_AT..]) { "valid" } else { "wrong" }));
-    put("Attributes", word(format!("{attributes:#06x} {}", compression.map_or("unknown compression", Compression::name))));
+    put(
+        "Attributes",
+        word(format!("{attributes:#06x} {}", compression.map_or("unknown compression", Compression::name))),
+    );
     put("LastOffsetDelta", Value::Int(decoder.i32()?.into()));
     let base_timestamp = decoder.i64()?;
     put("BaseTimestamp", Value::Int(base_timestamp));
@@ -130,7 +134,9 @@ fn inflate(compression: Compression, packed: &Bytes) -> Option<Bytes> {
     let whole = match compression {
         Compression::None => return Some(packed.clone()),
         Compression::Snappy => return inflate_snappy(packed),
-        Compression::Gzip => flate2::read::MultiGzDecoder::new(&packed[..]).take(INFLATED_BYTES_MAX).read_to_end(&mut plain),
+        Compression::Gzip => {
+            flate2::read::MultiGzDecoder::new(&packed[..]).take(INFLATED_BYTES_MAX).read_to_end(&mut plain)
+        }
         Compression::Lz4 => {
             lz4_flex::frame::FrameDecoder::new(&packed[..]).take(INFLATED_BYTES_MAX).read_to_end(&mut plain)
         }

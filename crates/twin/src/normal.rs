@@ -154,11 +154,11 @@ pub(crate) fn arrange(api: &str, field: &str, elements: &[Value], mine: Option<&
     let mut elements = elements.to_vec();
     let Some((.., keys)) = UNORDERED.iter().find(|(of, name, _)| *of == api && *name == field) else { return elements };
     if let Some(prefix) = mine {
-        elements.retain(|element| matches!(field_of(element, keys[0]), Some(Value::Text(name)) if name.starts_with(prefix)));
+        elements.retain(
+            |element| matches!(field_of(element, keys[0]), Some(Value::Text(name)) if name.starts_with(prefix)),
+        );
     }
-    elements.sort_by_cached_key(|element| {
-        keys.iter().map(|key| sort_text(field_of(element, key))).collect::<Vec<_>>()
-    });
+    elements.sort_by_cached_key(|element| keys.iter().map(|key| sort_text(field_of(element, key))).collect::<Vec<_>>());
     elements
 }
 

@@ -141,7 +141,9 @@ impl Reading<'_> {
             Type::Uuid => Value::Uuid(decoder.uuid()?),
             Type::String => decoder.nullable_string(self.flexible)?.map_or(Value::Null, Value::Text),
             Type::Bytes => decoder.nullable_bytes(self.flexible)?.map_or(Value::Null, Value::Bytes),
-            Type::Records => decoder.nullable_bytes(self.flexible)?.map_or(Value::Null, |bytes| batch_view::view(&bytes)),
+            Type::Records => {
+                decoder.nullable_bytes(self.flexible)?.map_or(Value::Null, |bytes| batch_view::view(&bytes))
+            }
             Type::Struct(name) => self.named(name, decoder)?,
             Type::Array(element) => decoder
                 .nullable_array(self.flexible, |decoder| self.value(element, decoder))?
@@ -150,7 +152,8 @@ impl Reading<'_> {
     }
 
     fn named(&self, name: &str, decoder: &mut Decoder) -> Result<Value, DecodeError> {
-        let shape = self.message.structs.iter().find(|shape| shape.name == name).expect("a definition names its structs");
+        let shape =
+            self.message.structs.iter().find(|shape| shape.name == name).expect("a definition names its structs");
         self.fields(&shape.fields, decoder)
     }
 }
@@ -169,10 +172,7 @@ mod tests {
         let mut decoder = Decoder::new(request.to_bytes(12).expect("it can be said"));
         let value = decode(&apis()[&3].request, 12, &mut decoder).expect("it can be read");
         assert_eq!(decoder.finish(), Ok(()));
-        let topic = vec![
-            ("TopicId".to_owned(), Value::Uuid(Uuid([7; 16]))),
-            ("Name".to_owned(), Value::Null),
-        ];
+        let topic = vec![("TopicId".to_owned(), Value::Uuid(Uuid([7; 16]))), ("Name".to_owned(), Value::Null)];
         let Value::Struct(fields) = value else { panic!("a message is a struct") };
         assert_eq!(fields[0], ("Topics".to_owned(), Value::List(vec![Value::Struct(topic)])));
         assert_eq!(fields[1], ("AllowAutoTopicCreation".to_owned(), Value::Bool(true)));

@@ -22,12 +22,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         traps: &[165],
         play: synonyms,
     },
-    Scenario {
-        name: "configs/chosen_keys",
-        shows: "some keys, none, unknown ones",
-        traps: &[164],
-        play: chosen_keys,
-    },
+    Scenario { name: "configs/chosen_keys", shows: "some keys, none, unknown ones", traps: &[164], play: chosen_keys },
     Scenario {
         name: "configs/resources",
         shows: "topics, brokers, loggers, groups and kinds that do not exist",
@@ -89,8 +84,17 @@ fn topic_at_every_version(x: &mut Exchange) {
     let topic = x.topic("a", 1, &[("retention.ms", "5000"), ("cleanup.policy", "compact,delete")]);
     x.ask(1, &describe(TOPIC, &topic.name, None));
     let full = DescribeConfigsRequest { include_synonyms: true, ..describe(TOPIC, &topic.name, None) };
-    x.ask(2, &DescribeConfigsRequest { include_synonyms: true, ..describe(TOPIC, &topic.name, Some(&["retention.ms"])) });
-    x.ask(3, &DescribeConfigsRequest { include_documentation: true, ..describe(TOPIC, &topic.name, Some(&["retention.ms"])) });
+    x.ask(
+        2,
+        &DescribeConfigsRequest { include_synonyms: true, ..describe(TOPIC, &topic.name, Some(&["retention.ms"])) },
+    );
+    x.ask(
+        3,
+        &DescribeConfigsRequest {
+            include_documentation: true,
+            ..describe(TOPIC, &topic.name, Some(&["retention.ms"]))
+        },
+    );
     x.ask(4, &DescribeConfigsRequest { include_documentation: true, ..full });
 }
 
@@ -118,10 +122,13 @@ fn resources(x: &mut Exchange) {
     let topic = x.topic("a", 1, &[]);
     let keys = Some(&["segment.bytes"][..]);
     for version in [1, 4] {
-        for (kind, name) in [(TOPIC, x.name("none").as_str()), (TOPIC, "sp ace"), (TOPIC, ""), (0, "x"), (1, "x"), (3, "x"), (99, "x")] {
+        for (kind, name) in
+            [(TOPIC, x.name("none").as_str()), (TOPIC, "sp ace"), (TOPIC, ""), (0, "x"), (1, "x"), (3, "x"), (99, "x")]
+        {
             x.ask(version, &describe(kind, name, keys));
         }
-        for (kind, name) in [(BROKER, "7"), (BROKER, "one"), (BROKER, "-1"), (BROKER_LOGGER, "7"), (BROKER_LOGGER, "")] {
+        for (kind, name) in [(BROKER, "7"), (BROKER, "one"), (BROKER, "-1"), (BROKER_LOGGER, "7"), (BROKER_LOGGER, "")]
+        {
             x.ask(version, &describe(kind, name, keys));
         }
     }
@@ -163,16 +170,20 @@ fn show(x: &mut Exchange, topic: &str, wished: &str) {
     let keys = ["retention.ms", "cleanup.policy", "segment.ms", "follower.replication.throttled.replicas"];
     // A broker learns of a change a moment after the controller has answered.
     x.ask_until(1, &describe(TOPIC, topic, Some(&keys)), |answer| {
-        answer.results[0].configs.iter().any(|config| {
-            format!("{}={}", config.name, config.value.as_deref().unwrap_or_default()) == wished
-        })
+        answer.results[0]
+            .configs
+            .iter()
+            .any(|config| format!("{}={}", config.name, config.value.as_deref().unwrap_or_default()) == wished)
     });
 }
 
 fn incremental(x: &mut Exchange) {
     let topic = x.topic("a", 1, &[]).name;
     for version in [0, 1] {
-        x.ask(version, &change(TOPIC, &topic, &[(SET, "retention.ms", Some("7000")), (SET, "segment.ms", Some("9000"))]));
+        x.ask(
+            version,
+            &change(TOPIC, &topic, &[(SET, "retention.ms", Some("7000")), (SET, "segment.ms", Some("9000"))]),
+        );
         show(x, &topic, "segment.ms=9000");
         x.ask(version, &change(TOPIC, &topic, &[(DELETE, "segment.ms", None)]));
         show(x, &topic, "segment.ms=604800000");
@@ -220,7 +231,9 @@ fn incremental_refused(x: &mut Exchange) {
     }
     x.ask(0, &change(TOPIC, &topic, wrong[2]));
     let good = [(SET, "retention.ms", Some("1"))];
-    for (kind, name) in [(TOPIC, x.name("none").as_str()), (TOPIC, "sp ace"), (TOPIC, ""), (0, "x"), (99, "x"), (GROUP, "")] {
+    for (kind, name) in
+        [(TOPIC, x.name("none").as_str()), (TOPIC, "sp ace"), (TOPIC, ""), (0, "x"), (99, "x"), (GROUP, "")]
+    {
         x.ask_ends(&change(kind, name, &good));
     }
     let mut twice = change(TOPIC, &topic, &good);
@@ -275,7 +288,8 @@ fn broker_refused(x: &mut Exchange) {
         ("one", SET, "log.retention.ms", Some("1")),
         ("1", APPEND, "log.retention.ms", Some("1")),
     ] {
-        let request = IncrementalAlterConfigsRequest { validate_only: true, ..change(BROKER, name, &[(operation, key, value)]) };
+        let request =
+            IncrementalAlterConfigsRequest { validate_only: true, ..change(BROKER, name, &[(operation, key, value)]) };
         x.ask(1, &request);
     }
 }

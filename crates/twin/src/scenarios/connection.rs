@@ -56,12 +56,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         traps: &[3],
         play: client_ids,
     },
-    Scenario {
-        name: "connection/split_frames",
-        shows: "a frame may arrive in pieces",
-        traps: &[],
-        play: split_frames,
-    },
+    Scenario { name: "connection/split_frames", shows: "a frame may arrive in pieces", traps: &[], play: split_frames },
 ];
 
 fn unknown_key(x: &mut Exchange) {

@@ -73,12 +73,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         traps: &[70, 71, 73],
         play: sessions,
     },
-    Scenario {
-        name: "fetch/sessions_by_id",
-        shows: "the same with topic ids",
-        traps: &[70, 71],
-        play: sessions_by_id,
-    },
+    Scenario { name: "fetch/sessions_by_id", shows: "the same with topic ids", traps: &[70, 71], play: sessions_by_id },
     Scenario {
         name: "fetch/session_errors",
         shows: "unknown sessions, epochs that are not the next, and a change between names and ids",
@@ -137,9 +132,17 @@ fn size_limits(x: &mut Exchange) {
         append(x, &topic, &batch_of(1000, fill));
     }
     for version in [4, 12] {
-        for (whole, partition) in
-            [(1, 1), (0, 0), (999, 999), (1000, 1000), (1001, 5000), (5000, 1500), (2000, 5000), (5000, 2000), (3500, 3500)]
-        {
+        for (whole, partition) in [
+            (1, 1),
+            (0, 0),
+            (999, 999),
+            (1000, 1000),
+            (1001, 5000),
+            (5000, 1500),
+            (2000, 5000),
+            (5000, 2000),
+            (3500, 3500),
+        ] {
             let part = FetchPartition { partition_max_bytes: partition, ..from(0, 0) };
             x.ask(version, &FetchRequest { max_bytes: whole, ..fetch(&topic, vec![part]) });
         }

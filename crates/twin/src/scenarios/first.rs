@@ -28,7 +28,8 @@ pub(super) fn settle(x: &mut Exchange) {
     let group = FindCoordinatorRequest { coordinator_keys: vec![x.name("g")], ..FindCoordinatorRequest::default() };
     x.wait_until(6, &group, |answer| answer.coordinators.iter().all(|coordinator| coordinator.error_code == 0));
     // Enough names that every partition of the internal topic has one.
-    let named = |at: usize| OffsetFetchRequestGroup { group_id: x.name(&format!("g{at}")), topics: None, ..Default::default() };
+    let named =
+        |at: usize| OffsetFetchRequestGroup { group_id: x.name(&format!("g{at}")), topics: None, ..Default::default() };
     let groups = OffsetFetchRequest { groups: (0..20).map(named).collect(), ..OffsetFetchRequest::default() };
     x.wait_until(8, &groups, |answer| answer.groups.iter().all(|group| group.error_code == 0));
     let producer = InitProducerIdRequest {

@@ -1,7 +1,7 @@
 //! Classic groups: JoinGroup, SyncGroup, Heartbeat, LeaveGroup, DescribeGroups, ListGroups, DeleteGroups, and
 //! FindCoordinator.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use milena_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use milena_protocol::messages::join_group_response::JoinGroupResponse;
 use milena_protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
@@ -49,6 +49,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         shows: "a second member makes the first join again; the leader hands out, the other waits",
         traps: &[112, 114, 116],
         play: two_members,
+    },
+    Scenario {
+        name: "groups/first_rebalance",
+        shows: "the first rebalance waits for others, who then share its generation",
+        traps: &[107],
+        play: first_rebalance,
     },
     Scenario {
         name: "groups/rejoin",
@@ -104,24 +110,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         traps: &[115],
         play: pending_sync_ends,
     },
-    Scenario {
-        name: "groups/full",
-        shows: "a group takes group.max.size members",
-        traps: &[118],
-        play: full,
-    },
+    Scenario { name: "groups/full", shows: "a group takes group.max.size members", traps: &[118], play: full },
     Scenario {
         name: "groups/describe",
         shows: "states, members and what is not there, at each version",
         traps: &[],
         play: describe,
     },
-    Scenario {
-        name: "groups/list",
-        shows: "all groups, and those of some states and types",
-        traps: &[],
-        play: list,
-    },
+    Scenario { name: "groups/list", shows: "all groups, and those of some states and types", traps: &[], play: list },
     Scenario {
         name: "groups/delete",
         shows: "empty groups go, others stay, unknown ones are unknown",
@@ -168,8 +164,28 @@ pub(super) fn join(group: &str, member_id: &str) -> JoinGroupRequest {
     }
 }
 
-fn protocol(name: &str, metadata: &str) -> JoinGroupRequestProtocol {
-    JoinGroupRequestProtocol { name: name.to_owned(), metadata: Bytes::copy_from_slice(metadata.as_bytes()) }
+fn protocol(name: &str, wish: &str) -> JoinGroupRequestProtocol {
+    JoinGroupRequestProtocol { name: name.to_owned(), metadata: subscription(&[], wish) }
+}
+
+/// A consumer's metadata, version 0: topics, and what only its assignor understands. Kafka reads it in groups of
+/// protocol type `consumer`, and leaves the join unanswered where it cannot.
+pub(super) fn subscription(topics: &[&str], user_data: &str) -> Bytes {
+    let mut bytes = BytesMut::new();
+    bytes.put_i16(0);
+    bytes.put_i32(topics.len() as i32);
+    for topic in topics {
+        bytes.put_i16(topic.len() as i16);
+        bytes.put_slice(topic.as_bytes());
+    }
+    bytes.put_i32(user_data.len() as i32);
+    bytes.put_slice(user_data.as_bytes());
+    bytes.freeze()
+}
+
+/// The same member with another wish: transcripts sort members by their metadata.
+fn wishing(wish: &str, request: JoinGroupRequest) -> JoinGroupRequest {
+    JoinGroupRequest { protocols: vec![protocol("range", wish)], ..request }
 }
 
 /// The sync of a member who hands in those assignments.
@@ -202,7 +218,11 @@ fn leaving(group: &str, members: &[(&str, Option<&str>)]) -> LeaveGroupRequest {
         group_instance_id: instance.map(str::to_owned),
         reason: None,
     };
-    LeaveGroupRequest { group_id: group.to_owned(), members: members.iter().map(member).collect(), ..Default::default() }
+    LeaveGroupRequest {
+        group_id: group.to_owned(),
+        members: members.iter().map(member).collect(),
+        ..Default::default()
+    }
 }
 
 fn described(x: &mut Exchange, group: &str) {
@@ -219,8 +239,8 @@ pub(super) fn stable_group(x: &mut Exchange, suffix: &str) -> (String, JoinGroup
 
 fn one_member(x: &mut Exchange) {
     let group = x.name("g");
+    // A group of pending members alone is seen or not, as the log of its coordinator happens to have moved on.
     let asked = x.ask(9, &join(&group, ""));
-    described(x, &group);
     let joined = x.ask(9, &join(&group, &asked.member_id));
     described(x, &group);
     x.ask(4, &heartbeat(&group, joined.generation_id, &joined.member_id));
@@ -244,7 +264,8 @@ fn oldest_versions(x: &mut Exchange) {
     x.ask(0, &heartbeat(&group, joined.generation_id, &joined.member_id));
     x.ask(0, &DescribeGroupsRequest { groups: vec![group.clone()], ..DescribeGroupsRequest::default() });
     x.only_mine().ask(0, &ListGroupsRequest::default());
-    let leave = LeaveGroupRequest { group_id: group.clone(), member_id: joined.member_id, ..LeaveGroupRequest::default() };
+    let leave =
+        LeaveGroupRequest { group_id: group.clone(), member_id: joined.member_id, ..LeaveGroupRequest::default() };
     x.ask(0, &leave);
     x.ask(0, &leave);
     x.ask(0, &DeleteGroupsRequest { groups_names: vec![group.clone()] });
@@ -289,11 +310,10 @@ fn two_members(x: &mut Exchange) {
     let group = x.name("g");
     let one = x.ask(3, &join(&group, ""));
     x.ask(3, &sync(&group, &one, &[(&one.member_id, "all")]));
-    x.on("b").send(3, &join(&group, ""));
+    x.on("b").send(3, &wishing("another wish", join(&group, "")));
     x.still_waiting();
     x.on("").ask(3, &heartbeat(&group, one.generation_id, &one.member_id));
     x.ask(3, &sync(&group, &one, &[]));
-    described(x, &group);
     let one = x.ask(3, &join(&group, &one.member_id));
     let two = x.on("b").receive::<JoinGroupRequest>();
     // The follower waits for the leader's assignment.
@@ -313,12 +333,25 @@ fn two_members(x: &mut Exchange) {
     x.ask(3, &sync(&group, &alone, &[]));
 }
 
+fn first_rebalance(x: &mut Exchange) {
+    let group = x.name("g");
+    x.on("a").send(3, &join(&group, ""));
+    x.pause(60);
+    x.on("b").send(3, &wishing("another wish", join(&group, "")));
+    let one = x.on("a").receive::<JoinGroupRequest>();
+    let two = x.on("b").receive::<JoinGroupRequest>();
+    let (leader, follower) = if one.leader == one.member_id { ("a", "b") } else { ("b", "a") };
+    let (first, second) = if leader == "a" { (&one, &two) } else { (&two, &one) };
+    x.on(leader).ask(3, &sync(&group, first, &[(&one.member_id, "1"), (&two.member_id, "2")]));
+    x.on(follower).ask(3, &sync(&group, second, &[]));
+}
+
 fn rejoin(x: &mut Exchange) {
     let group = x.name("g");
     let one = x.ask(3, &join(&group, ""));
     // Nobody has synced: the same join gets the same generation, changed metadata a new one.
     x.ask(3, &join(&group, &one.member_id));
-    let changed = JoinGroupRequest { protocols: vec![protocol("range", "more")], ..join(&group, &one.member_id) };
+    let changed = wishing("more", join(&group, &one.member_id));
     let one = x.ask(3, &changed);
     x.ask(3, &sync(&group, &one, &[(&one.member_id, "all")]));
     // The leader of a stable group can always ask for a rebalance.
@@ -326,7 +359,7 @@ fn rejoin(x: &mut Exchange) {
     x.ask(3, &sync(&group, &one, &[(&one.member_id, "all")]));
     let fewer = JoinGroupRequest { session_timeout_ms: 30_000, ..changed };
     let one = x.ask(3, &fewer);
-    x.on("b").send(3, &join(&group, ""));
+    x.on("b").send(3, &wishing("another wish", join(&group, "")));
     x.still_waiting();
     x.on("").ask(3, &heartbeat(&group, one.generation_id, &one.member_id));
     let one = x.on("").ask(3, &fewer);
@@ -334,10 +367,10 @@ fn rejoin(x: &mut Exchange) {
     x.on("").ask(3, &sync(&group, &one, &[(&one.member_id, "1"), (&two.member_id, "2")]));
     x.on("b").ask(3, &sync(&group, &two, &[]));
     // A follower with the same metadata is told how things are.
-    x.on("b").ask(3, &join(&group, &two.member_id));
+    x.on("b").ask(3, &wishing("another wish", join(&group, &two.member_id)));
     x.on("").ask(3, &heartbeat(&group, one.generation_id, &one.member_id));
     // With other metadata it makes everyone join again.
-    let changed = JoinGroupRequest { protocols: vec![protocol("range", "less")], ..join(&group, &two.member_id) };
+    let changed = wishing("less", join(&group, &two.member_id));
     x.on("b").send(3, &changed);
     x.still_waiting();
     x.on("").ask(3, &heartbeat(&group, one.generation_id, &one.member_id));
@@ -348,7 +381,7 @@ fn rejoin(x: &mut Exchange) {
 fn protocol_choice(x: &mut Exchange) {
     let group = x.name("g");
     let wanting = |names: &[&str], member_id: &str| JoinGroupRequest {
-        protocols: names.iter().map(|name| protocol(name, name)).collect(),
+        protocols: names.iter().map(|name| protocol(name, names[0])).collect(),
         ..join(&group, member_id)
     };
     let one = x.ask(3, &wanting(&["range", "sticky", "own"], ""));
@@ -439,7 +472,7 @@ fn static_members(x: &mut Exchange) {
     let newer = x.ask(5, &as_instance("i", ""));
     x.ask(4, &beat(newer.generation_id, &newer.member_id));
     // With other metadata a rebalance begins.
-    let changed = JoinGroupRequest { protocols: vec![protocol("range", "more")], ..as_instance("i", "") };
+    let changed = wishing("more", as_instance("i", ""));
     let changed = x.ask(9, &changed);
     x.ask(4, &beat(newer.generation_id, &newer.member_id));
     x.ask(5, &leaving(&group, &[("", Some("i"))]));
@@ -505,18 +538,26 @@ fn pending_sync_ends(x: &mut Exchange) {
 }
 
 fn full(x: &mut Exchange) {
-    let group = x.name("g");
-    let first = x.ask(3, &join(&group, ""));
-    x.on("b").send(3, &join(&group, ""));
-    x.still_waiting();
-    x.on("c").send(3, &join(&group, ""));
-    x.still_waiting();
+    let group = x.name("together");
+    for connection in ["a", "b", "c"] {
+        x.on(connection).send(3, &wishing(connection, join(&group, "")));
+        x.pause(40);
+    }
+    for connection in ["a", "b", "c"] {
+        x.on(connection).receive::<JoinGroupRequest>();
+    }
     x.on("d").ask(3, &join(&group, ""));
-    x.on("d").ask(9, &join(&group, ""));
-    x.on("").ask(3, &join(&group, &first.member_id));
-    x.on("b").receive::<JoinGroupRequest>();
-    x.on("c").receive::<JoinGroupRequest>();
-    x.on("d").ask(3, &join(&group, ""));
+    x.ask(9, &join(&group, ""));
+    x.ask(9, &JoinGroupRequest { group_instance_id: Some("i".to_owned()), ..join(&group, "") });
+    // While a rebalance is being prepared those count who wait: the first member comes too late.
+    let group = x.name("late");
+    let hasty = JoinGroupRequest { rebalance_timeout_ms: 1500, ..join(&group, "") };
+    let first = x.on("").ask(3, &hasty);
+    for connection in ["a", "b", "c"] {
+        x.on(connection).send(3, &hasty);
+        x.pause(40);
+    }
+    x.on("").ask(3, &JoinGroupRequest { member_id: first.member_id, ..hasty });
 }
 
 fn describe(x: &mut Exchange) {
@@ -547,7 +588,8 @@ fn list(x: &mut Exchange) {
     for version in 0..=5 {
         x.ask(version, &ListGroupsRequest::default());
     }
-    for states in [&["Stable"][..], &["Empty", "CompletingRebalance"], &["stable"], &["NoSuchState"], &["Dead"], &[""]] {
+    for states in [&["Stable"][..], &["Empty", "CompletingRebalance"], &["stable"], &["NoSuchState"], &["Dead"], &[""]]
+    {
         let states_filter: Vec<String> = states.iter().map(|state| (*state).to_owned()).collect();
         x.ask(4, &ListGroupsRequest { states_filter: states_filter.clone(), ..ListGroupsRequest::default() });
         x.ask(5, &ListGroupsRequest { states_filter, ..ListGroupsRequest::default() });

@@ -156,8 +156,7 @@ fn ends(topic: &str, partitions: &[(i32, i32, i32)]) -> OffsetForLeaderEpochRequ
         current_leader_epoch: *current_leader_epoch,
         leader_epoch: *leader_epoch,
     };
-    let topic =
-        OffsetForLeaderTopic { topic: topic.to_owned(), partitions: partitions.iter().map(part).collect() };
+    let topic = OffsetForLeaderTopic { topic: topic.to_owned(), partitions: partitions.iter().map(part).collect() };
     OffsetForLeaderEpochRequest { replica_id: -1, topics: vec![topic] }
 }
 

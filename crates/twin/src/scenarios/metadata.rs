@@ -102,7 +102,10 @@ fn all_and_none(x: &mut Exchange) {
     x.ask(1, &MetadataRequest { topics: None, ..MetadataRequest::default() });
     for version in [4, 9, 12, 13] {
         x.ask(version, &metadata_of(&[]));
-        x.ask(version, &MetadataRequest { topics: None, allow_auto_topic_creation: false, ..MetadataRequest::default() });
+        x.ask(
+            version,
+            &MetadataRequest { topics: None, allow_auto_topic_creation: false, ..MetadataRequest::default() },
+        );
     }
 }
 
@@ -187,7 +190,8 @@ fn authorized_operations(x: &mut Exchange) {
     x.ask(10, &with_both);
     x.ask(11, &with_topics);
     x.ask(13, &with_topics);
-    let cluster = DescribeClusterRequest { include_cluster_authorized_operations: true, ..DescribeClusterRequest::default() };
+    let cluster =
+        DescribeClusterRequest { include_cluster_authorized_operations: true, ..DescribeClusterRequest::default() };
     x.ask(0, &cluster);
     x.ask(2, &cluster);
 }

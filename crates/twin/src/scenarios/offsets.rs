@@ -1,6 +1,5 @@
 //! Committed offsets of groups: OffsetCommit, OffsetFetch, OffsetDelete.
 
-use bytes::Bytes;
 use milena_protocol::Uuid;
 use milena_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -14,7 +13,7 @@ use milena_protocol::messages::offset_fetch_request::{
 use milena_protocol::messages::{DeleteTopicsRequest, JoinGroupRequest};
 
 use super::Scenario;
-use super::groups::{join, stable_group, sync};
+use super::groups::{join, stable_group, subscription, sync};
 use crate::exchange::{Exchange, Topic};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -161,7 +160,6 @@ fn fetch_all_and_unknown(x: &mut Exchange) {
         x.ask(version, &fetch_new(vec![of_group(&group, None)]));
         x.ask(version, &fetch_new(vec![of_group(&none, None)]));
     }
-    x.ask(7, &fetch_old("", None));
 }
 
 fn fetch_several_groups(x: &mut Exchange) {
@@ -173,7 +171,7 @@ fn fetch_several_groups(x: &mut Exchange) {
         x.ask(version, &fetch_new(vec![of_group(&one, Some(&[(&a, &[0]), (&b, &[0])])), of_group(&two, None)]));
         x.ask(version, &fetch_new(vec![of_group(&two, None), of_group(&two, None)]));
         x.ask(version, &fetch_new(vec![of_group(&two, Some(&[]))]));
-        x.ask(version, &fetch_new(vec![of_group("", None)]));
+        x.ask(version, &fetch_new(vec![of_group("", Some(&[(&b, &[0])]))]));
         x.ask(version, &fetch_new(Vec::new()));
     }
     let unknown = Topic { name: x.name("none"), id: Uuid([9; 16]) };
@@ -181,7 +179,8 @@ fn fetch_several_groups(x: &mut Exchange) {
     x.ask(10, &fetch_new(vec![of_group(&one, Some(&[(&unknown, &[0, 1]), (&a, &[0])]))]));
     x.ask(10, &fetch_new(vec![of_group(&one, Some(&[(&zero, &[0])]))]));
     for (member_id, member_epoch) in [(None, 5), (Some("m"), -1), (Some("m"), 0), (Some(""), -1)] {
-        let group = OffsetFetchRequestGroup { member_id: member_id.map(str::to_owned), member_epoch, ..of_group(&one, None) };
+        let group =
+            OffsetFetchRequestGroup { member_id: member_id.map(str::to_owned), member_epoch, ..of_group(&one, None) };
         x.ask(9, &fetch_new(vec![group]));
     }
 }
@@ -261,7 +260,11 @@ fn commit_by_id(x: &mut Exchange) {
         ..OffsetCommitRequestTopic::default()
     };
     request.topics.push(unknown);
-    request.topics.push(OffsetCommitRequestTopic { topic_id: b.id, partitions: vec![part(0, 2, None)], ..Default::default() });
+    request.topics.push(OffsetCommitRequestTopic {
+        topic_id: b.id,
+        partitions: vec![part(0, 2, None)],
+        ..Default::default()
+    });
     x.ask(10, &request);
     let zero = Topic { name: String::new(), id: Uuid::ZERO };
     x.ask(10, &commit(&group, &zero, vec![part(0, 1, None)]));
@@ -277,8 +280,7 @@ fn require_stable(x: &mut Exchange) {
 }
 
 fn deleting(group: &str, topic: &str, partitions: &[i32]) -> OffsetDeleteRequest {
-    let partitions =
-        partitions.iter().map(|index| OffsetDeleteRequestPartition { partition_index: *index }).collect();
+    let partitions = partitions.iter().map(|index| OffsetDeleteRequestPartition { partition_index: *index }).collect();
     let topic = OffsetDeleteRequestTopic { name: topic.to_owned(), partitions };
     OffsetDeleteRequest { group_id: group.to_owned(), topics: vec![topic] }
 }
@@ -300,7 +302,7 @@ fn delete(x: &mut Exchange) {
     x.quietly(8, &commit(&live, &a, vec![part(0, 1, None)]));
     x.quietly(8, &commit(&live, &b, vec![part(0, 1, None)]));
     let mut request = join(&live, "");
-    request.protocols[0].metadata = subscription(&a.name);
+    request.protocols[0].metadata = subscription(&[&a.name], "");
     let joined = x.quietly(3, &request).unwrap_or_default();
     x.ask(0, &deleting(&live, &a.name, &[0]));
     x.quietly(3, &sync(&live, &joined, &[(&joined.member_id, "all")]));
@@ -310,15 +312,6 @@ fn delete(x: &mut Exchange) {
     // A live member of a kind that says nothing about topics.
     let (other, _) = stable_group(x, "other");
     x.ask(0, &deleting(&other, &a.name, &[0]));
-}
-
-/// A consumer's metadata, version 0, that names one topic.
-fn subscription(topic: &str) -> Bytes {
-    let mut bytes = vec![0, 0, 0, 0, 0, 1];
-    bytes.extend_from_slice(&(topic.len() as i16).to_be_bytes());
-    bytes.extend_from_slice(topic.as_bytes());
-    bytes.extend_from_slice(&(-1i32).to_be_bytes());
-    bytes.into()
 }
 
 fn topic_deleted(x: &mut Exchange) {

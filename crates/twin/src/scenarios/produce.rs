@@ -1,10 +1,10 @@
 //! Appending: what is taken, what is refused, and what is remembered of producers.
 
 use bytes::{Bytes, BytesMut};
+use milena_protocol::Uuid;
 use milena_protocol::messages::produce_request::ProduceRequest;
 use milena_protocol::messages::{FetchRequest, InitProducerIdRequest};
 use milena_protocol::wire::Records;
-use milena_protocol::Uuid;
 
 use super::Scenario;
 use super::requests::{append, fetch, from, metadata_of, offset_of, produce, produce_bytes};
@@ -356,7 +356,8 @@ fn too_large(x: &mut Exchange) {
     x.ask(3, &produce(&less, &Batch::of(&["a"])));
     x.ask(9, &produce(&less, &Batch::of(&["a"])));
     let packed = x.topic("packed", 1, &[("max.message.bytes", "200")]);
-    let value: &'static str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let value: &'static str =
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     let batch = Batch::of(&[value, value, value, value]);
     x.ask(9, &produce(&packed, &batch));
     x.ask(9, &produce(&packed, &batch.packed(Compression::Gzip)));
@@ -401,7 +402,10 @@ fn timestamps(x: &mut Exchange) {
     }
     let later = Record { timestamp_delta_ms: 90, ..Record::of("c") };
     let earlier = Record { timestamp_delta_ms: -90, ..Record::of("d") };
-    x.ask(9, &produce(&open, &Batch { max_timestamp_ms: Some(0), ..Batch::new(vec![Record::of("b"), later, earlier]) }));
+    x.ask(
+        9,
+        &produce(&open, &Batch { max_timestamp_ms: Some(0), ..Batch::new(vec![Record::of("b"), later, earlier]) }),
+    );
     read(x, &open);
     let strict = x.topic("strict", 1, &[("message.timestamp.before.max.ms", "1000")]);
     x.ask(9, &produce(&strict, &at(LONG_AGO_MS)));
@@ -498,10 +502,8 @@ fn producer_epochs(x: &mut Exchange) {
 }
 
 fn internal_topics(x: &mut Exchange) {
-    let group = milena_protocol::messages::FindCoordinatorRequest {
-        coordinator_keys: vec![x.name("g")],
-        ..Default::default()
-    };
+    let group =
+        milena_protocol::messages::FindCoordinatorRequest { coordinator_keys: vec![x.name("g")], ..Default::default() };
     x.ask_until(6, &group, |answer| answer.coordinators[0].error_code == 0);
     let internal = Topic { name: "__consumer_offsets".to_owned(), id: Uuid::ZERO };
     let batch = Batch::new(vec![Record::keyed("k", "v")]);

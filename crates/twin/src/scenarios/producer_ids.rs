@@ -20,8 +20,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// An id that no broker gives out during a run.
+const FAR_OFF: i64 = 1 << 40;
+
 fn without_transactions() -> InitProducerIdRequest {
-    InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..InitProducerIdRequest::default() }
+    InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: i32::MAX,
+        ..InitProducerIdRequest::default()
+    }
 }
 
 fn every_version(x: &mut Exchange) {
@@ -33,7 +40,7 @@ fn every_version(x: &mut Exchange) {
 
 fn refused(x: &mut Exchange) {
     for version in [3, 5] {
-        for (producer_id, producer_epoch) in [(7, -1), (-1, 7), (7, 7), (-2, -2)] {
+        for (producer_id, producer_epoch) in [(FAR_OFF, -1), (-1, 7), (FAR_OFF, 7), (-2, -2)] {
             x.ask(version, &InitProducerIdRequest { producer_id, producer_epoch, ..without_transactions() });
         }
     }

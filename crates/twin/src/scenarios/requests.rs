@@ -5,9 +5,7 @@ use milena_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
-use milena_protocol::messages::list_offsets_request::{
-    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
-};
+use milena_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use milena_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use milena_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use milena_protocol::wire::Records;
@@ -17,7 +15,8 @@ use crate::exchange::{Exchange, Topic};
 
 /// Everything about those topics, by name, none created.
 pub(super) fn metadata_of(names: &[&str]) -> MetadataRequest {
-    let named = |name: &&str| MetadataRequestTopic { name: Some((*name).to_owned()), ..MetadataRequestTopic::default() };
+    let named =
+        |name: &&str| MetadataRequestTopic { name: Some((*name).to_owned()), ..MetadataRequestTopic::default() };
     MetadataRequest {
         topics: Some(names.iter().map(named).collect()),
         allow_auto_topic_creation: false,
@@ -33,7 +32,12 @@ pub(super) fn metadata_by_id(ids: &[Uuid]) -> MetadataRequest {
 
 /// A topic to be created.
 pub(super) fn new_topic(name: &str, partitions: i32, replication_factor: i16) -> CreatableTopic {
-    CreatableTopic { name: name.to_owned(), num_partitions: partitions, replication_factor, ..CreatableTopic::default() }
+    CreatableTopic {
+        name: name.to_owned(),
+        num_partitions: partitions,
+        replication_factor,
+        ..CreatableTopic::default()
+    }
 }
 
 /// The same with settings.

@@ -79,12 +79,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         traps: &[177],
         play: delete_and_create_again,
     },
-    Scenario {
-        name: "topics/grow",
-        shows: "more partitions, at each version",
-        traps: &[],
-        play: grow,
-    },
+    Scenario { name: "topics/grow", shows: "more partitions, at each version", traps: &[], play: grow },
     Scenario {
         name: "topics/grow_refused",
         shows: "as many, fewer, unknown topics, wrong assignments, the same topic twice",
@@ -241,7 +236,11 @@ fn names(names: &[&str]) -> DeleteTopicsRequest {
 
 fn states(states: &[(Option<&str>, Uuid)]) -> DeleteTopicsRequest {
     let state = |(name, id): &(Option<&str>, Uuid)| DeleteTopicState { name: name.map(str::to_owned), topic_id: *id };
-    DeleteTopicsRequest { topics: states.iter().map(state).collect(), timeout_ms: 5000, ..DeleteTopicsRequest::default() }
+    DeleteTopicsRequest {
+        topics: states.iter().map(state).collect(),
+        timeout_ms: 5000,
+        ..DeleteTopicsRequest::default()
+    }
 }
 
 fn delete_by_name(x: &mut Exchange) {
