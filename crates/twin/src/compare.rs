@@ -26,7 +26,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A difference that we want, with its reason.
+/// Differences that we want, with the reason. In each text but the reason `*` stands for anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intended {
     /// Which scenario.
@@ -35,6 +35,34 @@ pub struct Intended {
     pub difference: Difference,
     /// Why.
     pub reason: String,
+}
+
+impl Intended {
+    /// Whether it speaks of this difference.
+    pub fn covers(&self, scenario: &str, found: &Difference) -> bool {
+        let Difference { line, kafka, milena } = &self.difference;
+        self.is_about(scenario)
+            && matches(line, &found.line)
+            && matches(kafka, &found.kafka)
+            && matches(milena, &found.milena)
+    }
+
+    /// Whether it speaks of this scenario.
+    pub fn is_about(&self, scenario: &str) -> bool {
+        matches(&self.scenario, scenario)
+    }
+}
+
+/// Whether `text` is what `pattern` says, where `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
 }
 
 /// Every difference, in the order of Kafka's transcript.
@@ -126,6 +154,14 @@ mod tests {
         let differences = compare(&Transcript::parse(KAFKA), &Transcript::parse(closed));
         assert_eq!(differences.len(), 1);
         assert_eq!(differences[0].milena, "< 1 closed");
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        assert!(matches("a/b", "a/b") && !matches("a/b", "a/bc") && !matches("a/b", "xa/b"));
+        assert!(matches("api_versions/*", "api_versions/asked_again") && !matches("api_versions/*", "produce/acks"));
+        assert!(matches("* ApiKeys[65]*", "< 3 ApiVersions v0 ApiKeys[65]") && matches("*", ""));
+        assert!(matches("a*b*c", "a1b2c") && !matches("a*b*c", "a1c") && !matches("ab*bc", "abc"));
     }
 
     #[test]

@@ -24,8 +24,9 @@ use crate::value::{self, Value, apis};
 pub const CLIENT_ID: &str = "twin";
 /// The connection that is used until another one is named.
 const FIRST: &str = "";
-/// How long a scenario waits for something to become so.
+/// How long a scenario waits for something to become so; once in vain, it is not patient again.
 const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE_LOST: Duration = Duration::from_millis(300);
 /// ListOffsets' special time for the high watermark.
 const LOG_END: i64 = -1;
 const PAUSE: Duration = Duration::from_millis(20);
@@ -62,6 +63,8 @@ pub struct Exchange {
     names: Names,
     only_mine: bool,
     client_id: Option<String>,
+    /// How long to wait for an answer, and for something to become so.
+    limits: (Duration, Duration),
     transcript: Transcript,
 }
 
@@ -77,6 +80,7 @@ impl Exchange {
             names: Names::default(),
             only_mine: false,
             client_id: Some(CLIENT_ID.to_owned()),
+            limits: (ANSWER_LIMIT, PATIENCE),
             transcript: Transcript::default(),
         }
     }
@@ -208,12 +212,6 @@ impl Exchange {
         }
     }
 
-    /// The answers that wait on this connection will be read as another version than was asked for.
-    pub fn expect_version(&mut self, version: i16) {
-        let open = self.connections.get_mut(self.current);
-        open.into_iter().flat_map(|open| &mut open.waiting).for_each(|asked| asked.version = version);
-    }
-
     /// Waits for the answer to the oldest unanswered request of this connection.
     pub fn receive<R: Request>(&mut self) -> R::Response {
         let Some((asked, frame)) = self.receive_frame() else { return R::Response::default() };
@@ -239,11 +237,6 @@ impl Exchange {
         }
     }
 
-    /// Closes this connection.
-    pub fn hang_up(&mut self) {
-        self.connections.remove(self.current);
-    }
-
     /// Lets time pass.
     pub fn pause(&mut self, span_ms: u64) {
         std::thread::sleep(Duration::from_millis(span_ms));
@@ -255,7 +248,7 @@ impl Exchange {
         let back = std::mem::replace(&mut self.current, QUIET);
         let frame = joined(&request_frame(request, version, 1, Some(CLIENT_ID)).expect("a scenario says what it can"));
         self.send_bytes(&frame);
-        let received = self.connections.get_mut(QUIET).map(|open| open.connection.receive(ANSWER_LIMIT));
+        let received = self.connections.get_mut(QUIET).map(|open| open.connection.receive(self.limits.0));
         self.current = back;
         match received {
             Some(Received::Frame(frame)) => decode_response::<R>(frame, version).ok().map(|(_, response)| response),
@@ -303,26 +296,32 @@ impl Exchange {
         });
         let topic = ListOffsetsTopic { name: name.to_owned(), partitions: each.collect() };
         let ends = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() };
-        let started = Instant::now();
-        while started.elapsed() < PATIENCE {
-            let known = self.quietly(12, &metadata)?.topics.into_iter().find(|topic| {
+        self.patiently(|x| {
+            let known = x.quietly(12, &metadata)?.topics.into_iter().find(|topic| {
                 topic.error_code == ErrorCode::None.number() && topic.partitions.len() == partitions as usize
-            });
-            let led = self.quietly(5, &ends).is_some_and(|answer| {
-                answer.topics.iter().flat_map(|topic| &topic.partitions).all(|partition| partition.error_code == 0)
-            });
-            if let Some(topic) = known.filter(|_| led) {
-                return Some(topic.topic_id);
-            }
-            std::thread::sleep(PAUSE);
-        }
-        None
+            })?;
+            let ends = x.quietly(5, &ends)?;
+            let mut each = ends.topics.iter().flat_map(|topic| &topic.partitions);
+            each.all(|partition| partition.error_code == 0).then_some(known.topic_id)
+        })
     }
 
     /// Asks in silence until the answer is as wished or patience ends.
     pub fn wait_until<R: Request>(&mut self, version: i16, request: &R, wished: impl Fn(&R::Response) -> bool) {
+        self.patiently(|x| x.quietly(version, request).filter(&wished).map(|_| ()));
+    }
+
+    /// Tries until something comes of it or patience ends.
+    fn patiently<T>(&mut self, mut attempt: impl FnMut(&mut Exchange) -> Option<T>) -> Option<T> {
         let started = Instant::now();
-        while !self.quietly(version, request).is_some_and(|answer| wished(&answer)) && started.elapsed() < PATIENCE {
+        loop {
+            if let Some(result) = attempt(self) {
+                return Some(result);
+            }
+            if started.elapsed() > self.limits.1 {
+                self.limits.1 = PATIENCE_LOST;
+                return None;
+            }
             std::thread::sleep(PAUSE);
         }
     }
@@ -343,7 +342,10 @@ impl Exchange {
                 Ok(connection) => {
                     self.connections.insert(self.current, Open { connection, waiting: VecDeque::new() });
                 }
-                Err(error) => return self.step(format!("! cannot connect: {}", error.kind())),
+                Err(error) => {
+                    self.limits.1 = PATIENCE_LOST;
+                    return self.step(format!("! cannot connect: {}", error.kind()));
+                }
             }
         }
         if let Some(open) = self.connections.get_mut(self.current) {
@@ -354,7 +356,7 @@ impl Exchange {
     fn receive_frame(&mut self) -> Option<(Asked, Bytes)> {
         let open = self.connections.get_mut(self.current)?;
         let asked = open.waiting.pop_front().expect("a scenario receives what it has asked for");
-        match open.connection.receive(ANSWER_LIMIT) {
+        match open.connection.receive(self.limits.0) {
             Received::Frame(frame) => {
                 self.answered(asked, &frame);
                 Some((asked, frame))
@@ -365,6 +367,7 @@ impl Exchange {
             }
             Received::Silence => {
                 self.step(format!("< {} no answer", asked.number));
+                self.limits.0 = PATIENCE_LOST;
                 self.connections.remove(self.current);
                 None
             }

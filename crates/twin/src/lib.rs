@@ -68,12 +68,25 @@ pub fn replay(broker: SocketAddr, filter: &str) -> Report {
 /// The same, against transcripts that the caller brings.
 pub fn replay_against(recorded: &Recorded, broker: SocketAddr, filter: &str) -> Report {
     let chosen: Vec<&Scenario> = scenarios::all().filter(|scenario| scenario.name.contains(filter)).collect();
-    let outcomes = perform(broker, &chosen).into_iter().map(|(scenario, milena, took)| {
+    let mut happened = vec![false; recorded.intended.len()];
+    let mut outcomes = Vec::new();
+    for (scenario, milena, took) in perform(broker, &chosen) {
         let kafka = recorded.transcripts.iter().find(|(name, _)| name == scenario.name);
-        let differences = kafka.map(|(_, kafka)| compare(kafka, &milena));
-        Outcome::new(scenario, differences, &recorded.intended, took)
-    });
-    Report { outcomes: outcomes.collect() }
+        let mut differences = kafka.map(|(_, kafka)| compare(kafka, &milena)).unwrap_or_default();
+        let all = differences.len();
+        differences.retain(|difference| {
+            let entry = recorded.intended.iter().position(|entry| entry.covers(scenario.name, difference));
+            entry.inspect(|at| happened[*at] = true).is_none()
+        });
+        let intended = all - differences.len();
+        outcomes.push(Outcome { scenario, differences, intended, unrecorded: kafka.is_none(), took });
+    }
+    let played = |entry: &Intended| {
+        let mut about = scenarios::all().filter(|scenario| entry.is_about(scenario.name));
+        about.all(|scenario| chosen.iter().any(|chosen| chosen.name == scenario.name))
+    };
+    let unseen = recorded.intended.iter().zip(happened).filter(|(entry, happened)| !happened && played(entry));
+    Report { outcomes, vanished: unseen.map(|(entry, _)| entry.clone()).collect() }
 }
 
 /// Starts a Kafka, plays the scenarios whose name contains `filter`, and writes their transcripts down. Answers how

@@ -13,9 +13,9 @@
 use std::fmt;
 
 use bytes::Bytes;
-use milena_protocol::{ApiKey, ErrorCode};
+use milena_protocol::ErrorCode;
 
-use crate::normal::{Names, arrange};
+use crate::normal::{KEYED, Names, arrange, field_of};
 use crate::value::Value;
 
 /// Longer bytes are shown by their beginning, length and checksum.
@@ -88,7 +88,7 @@ impl Lines<'_> {
     /// Adds a value and all in it.
     pub(crate) fn add(&mut self, path: &str, field: &str, value: &Value) {
         match value {
-            Value::Struct(fields) if fields.is_empty() => self.put(path, "{}"),
+            Value::Struct(fields) if fields.is_empty() && !path.is_empty() => self.put(path, "{}"),
             Value::Struct(fields) => {
                 for (name, value) in fields {
                     let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
@@ -97,7 +97,12 @@ impl Lines<'_> {
             }
             Value::List(elements) => {
                 let elements = arrange(self.api, field, elements, self.mine);
-                self.add_elements(path, field, &elements);
+                match KEYED.iter().find(|(api, list, ..)| *api == self.api && *list == field) {
+                    Some((.., key, one_line)) if !elements.is_empty() => {
+                        self.add_keyed(path, key, *one_line, &elements)
+                    }
+                    _ => self.add_elements(path, field, &elements),
+                }
             }
             Value::Batches(batches) => {
                 let mut inner =
@@ -120,6 +125,22 @@ impl Lines<'_> {
         }
         for (at, element) in elements.iter().enumerate() {
             self.add(&format!("{path}[{at}]"), field, element);
+        }
+    }
+
+    fn add_keyed(&mut self, path: &str, key: &str, one_line: bool, elements: &[Value]) {
+        for element in elements {
+            let Value::Struct(fields) = element else { continue };
+            let name = field_of(element, key).map(|value| self.simple(key, value)).unwrap_or_default();
+            let path = format!("{path}[{}]", name.trim_matches('"'));
+            let rest: Vec<(String, Value)> = fields.iter().filter(|(field, _)| field != key).cloned().collect();
+            if one_line {
+                let texts: Vec<String> =
+                    rest.iter().map(|(field, value)| format!("{field} {}", self.simple(field, value))).collect();
+                self.put(&path, &texts.join(", "));
+            } else {
+                self.add(&path, key, &Value::Struct(rest));
+            }
         }
     }
 
@@ -147,13 +168,8 @@ impl Lines<'_> {
 }
 
 fn number_text(field: &str, number: i64) -> String {
-    let known = i16::try_from(number).ok();
-    match (field, known) {
-        ("ApiKey", Some(key)) => match ApiKey::from_number(key) {
-            Some(api) => format!("{key} {}", api.name()),
-            None => key.to_string(),
-        },
-        (_, Some(code)) if field.ends_with("ErrorCode") => format!("{code} {}", ErrorCode::from_number(code)),
+    match i16::try_from(number) {
+        Ok(code) if field.ends_with("ErrorCode") => format!("{code} {}", ErrorCode::from_number(code)),
         _ => number.to_string(),
     }
 }

@@ -87,6 +87,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         play: session_changes,
     },
     Scenario {
+        name: "fetch/session_fairness",
+        shows: "partitions that returned records go to the end of the session's order",
+        traps: &[72],
+        play: session_fairness,
+    },
+    Scenario {
         name: "fetch/as_replica",
         shows: "whoever claims to be a replica, or the debugging consumer",
         traps: &[],
@@ -328,6 +334,20 @@ fn session_changes(x: &mut Exchange) {
         let forgotten = ForgottenTopic { topic: a.name.clone(), topic_id: a.id, partitions: vec![0] };
         x.ask(version, &in_session(FetchRequest { forgotten_topics_data: vec![forgotten], ..unchanged() }, id, 8));
         x.ask(version, &in_session(unchanged(), id, 9));
+    }
+}
+
+fn session_fairness(x: &mut Exchange) {
+    let topic = x.topic("a", 3, &[]);
+    for partition in 0..3 {
+        x.quietly(9, &produce_bytes(&topic, &[(partition, batch_of(1000, b'a').records())]));
+    }
+    // One batch fits: each answer comes from the next partition.
+    let tight = |request| FetchRequest { max_bytes: 10, ..request };
+    let all = vec![from(0, 0), from(1, 0), from(2, 0)];
+    let id = x.ask(12, &tight(in_session(fetch(&topic, all), 0, 0))).session_id;
+    for epoch in 1..=5 {
+        x.ask(12, &tight(in_session(unchanged(), id, epoch)));
     }
 }
 

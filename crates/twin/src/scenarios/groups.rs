@@ -336,7 +336,7 @@ fn two_members(x: &mut Exchange) {
 fn first_rebalance(x: &mut Exchange) {
     let group = x.name("g");
     x.on("a").send(3, &join(&group, ""));
-    x.pause(60);
+    x.pause(30);
     x.on("b").send(3, &wishing("another wish", join(&group, "")));
     let one = x.on("a").receive::<JoinGroupRequest>();
     let two = x.on("b").receive::<JoinGroupRequest>();
@@ -506,11 +506,11 @@ fn leave(x: &mut Exchange) {
 
 fn session_ends(x: &mut Exchange) {
     let group = x.name("g");
-    let joined = x.ask(3, &JoinGroupRequest { session_timeout_ms: 600, ..join(&group, "") });
+    let joined = x.ask(3, &JoinGroupRequest { session_timeout_ms: 1500, ..join(&group, "") });
     x.ask(3, &sync(&group, &joined, &[(&joined.member_id, "all")]));
-    x.pause(400);
+    x.pause(500);
     x.ask(3, &heartbeat(&group, joined.generation_id, &joined.member_id));
-    x.pause(1200);
+    x.pause(2500);
     x.ask(3, &heartbeat(&group, joined.generation_id, &joined.member_id));
     described(x, &group);
     x.ask(3, &join(&group, &joined.member_id));
@@ -541,7 +541,7 @@ fn full(x: &mut Exchange) {
     let group = x.name("together");
     for connection in ["a", "b", "c"] {
         x.on(connection).send(3, &wishing(connection, join(&group, "")));
-        x.pause(40);
+        x.pause(20);
     }
     for connection in ["a", "b", "c"] {
         x.on(connection).receive::<JoinGroupRequest>();
@@ -555,7 +555,7 @@ fn full(x: &mut Exchange) {
     let first = x.on("").ask(3, &hasty);
     for connection in ["a", "b", "c"] {
         x.on(connection).send(3, &hasty);
-        x.pause(40);
+        x.pause(20);
     }
     x.on("").ask(3, &JoinGroupRequest { member_id: first.member_id, ..hasty });
 }
