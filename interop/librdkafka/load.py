@@ -30,6 +30,8 @@ def main(bootstrap, topic, partitions, path):
             "message.timeout.ms": 0,
             "linger.ms": 5,
             "batch.num.messages": 500,
+            # Refused connections while the server is down are what is wanted here.
+            "log_level": 0,
             "reconnect.backoff.ms": 20,
             "reconnect.backoff.max.ms": 200,
             "retry.backoff.ms": 20,

@@ -15,6 +15,9 @@ const READY_TIME_MAX: Duration = Duration::from_secs(60);
 /// A clean shutdown that takes longer is a fault.
 const STOP_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// Environment variable that names another program to put in our server's place.
+const OTHER: &str = "SERVER_UNDER_TEST";
+
 /// How to start a node.
 pub(crate) struct Plan {
     pub(crate) data: PathBuf,
@@ -58,7 +61,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start(plan: &Plan) -> Result<Self, String> {
-        let binary = repository::target().join("release/milena");
+        let binary = binary();
         let log = File::options().create(true).append(true).open(&plan.log);
         let log = log.map_err(|error| format!("{}: {error}", plan.log.display()))?;
         let mut command = Command::new(&binary);
@@ -134,8 +137,16 @@ impl Drop for Node {
     }
 }
 
+/// The program under test: ours, or another with the same command line, to try the tests themselves on.
+fn binary() -> PathBuf {
+    std::env::var_os(OTHER).map_or_else(|| repository::target().join("release/milena"), PathBuf::from)
+}
+
 /// Builds the shipped binary.
 pub(crate) fn build() -> Result<(), String> {
+    if std::env::var_os(OTHER).is_some() {
+        return Ok(());
+    }
     let arguments = ["build", "--release", "--locked", "--quiet", "--package", "milena-cli"];
     shell::run(&mut shell::command(&repository::root(), "cargo", &arguments))
 }
