@@ -19,11 +19,12 @@ pub(crate) fn announce(suite: &str) {
 }
 
 pub(crate) fn counts(arguments: &[&str]) -> Result<(), String> {
-    let [path] = arguments else { return Err("counts wants the log of a run".to_owned()) };
+    let [path, broken @ ..] = arguments else { return Err("counts LOG [FAILED-PART..]".to_owned()) };
     let log = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
     let suites = count(&String::from_utf8_lossy(&log));
     let floor = std::fs::read_to_string(repository::root().join(FLOOR)).map_err(|error| format!("{FLOOR}: {error}"))?;
-    let faults = judge(&suites, &parse_floor(&floor)?);
+    let mut faults = judge(&suites, &parse_floor(&floor)?);
+    faults.extend(broken.iter().map(|part| format!("{part}: failed, whatever its tests say")));
     println!();
     for (suite, count) in &suites {
         println!("{:6} passed {:4} failed  {suite}", count.passed, count.failed);
@@ -34,7 +35,8 @@ pub(crate) fn counts(arguments: &[&str]) -> Result<(), String> {
     let passed: usize = suites.values().map(|count| count.passed).sum();
     let failed: usize = suites.values().map(|count| count.failed).sum();
     println!("{passed} passed, {} failed", failed.max(faults.len()));
-    if faults.is_empty() { Ok(()) } else { Err("a suite is below its floor".to_owned()) }
+    // The sum stays the last line.
+    if faults.is_empty() { Ok(()) } else { Err(String::new()) }
 }
 
 fn count(log: &str) -> BTreeMap<String, Count> {

@@ -11,6 +11,12 @@ use std::process::{Command, Stdio};
 /// What the tool can read.
 const ENDINGS: [&str; 6] = ["log", "index", "timeindex", "txnindex", "snapshot", "checkpoint"];
 
+/// The metadata log, committed offsets, everything else.
+const DECODERS: [&str; 3] = ["--cluster-metadata-decoder", "--offsets-decoder", "--print-data-log"];
+
+/// Partitions that one run of the tool reads: starting it takes longer than reading.
+const TOGETHER: usize = 50;
+
 /// How the tool shows a record of an internal topic that it could not take apart.
 const DECODER_FAULTS: [&str; 3] = ["payload: Error at ", "payload: Unknown record type ", "Failed to decode"];
 
@@ -23,16 +29,24 @@ pub(crate) fn dump_log(arguments: &[&str]) -> Result<(), String> {
     let libraries = libraries()?;
     counts::announce("interop-dump-log");
     let (mut passed, mut failed) = (0, 0);
-    for folder in partition_folders(&data)? {
-        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        match read_folder(&libraries, &folder, &name) {
-            Ok(files) => {
-                println!("ok     {name}: {files} files");
-                passed += 1;
+    let folders = partition_folders(&data)?;
+    for decoder in DECODERS {
+        let same: Vec<&PathBuf> = folders.iter().filter(|folder| decoder_of(folder) == decoder).collect();
+        for together in same.chunks(TOGETHER) {
+            if read_folders(&libraries, together, decoder).is_ok() {
+                println!("ok     {decoder}: {} partitions", together.len());
+                passed += together.len();
+                continue;
             }
-            Err(complaint) => {
-                println!("FAILED {name}: {complaint}");
-                failed += 1;
+            // Once more, one by one, to name what is wrong.
+            for folder in together {
+                match read_folders(&libraries, &[folder], decoder) {
+                    Ok(()) => passed += 1,
+                    Err(complaint) => {
+                        println!("FAILED {}: {complaint}", folder.display());
+                        failed += 1;
+                    }
+                }
             }
         }
     }
@@ -58,25 +72,26 @@ fn partition_folders(data: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(folders)
 }
 
-/// Reads every file of one partition and returns how many there were.
-fn read_folder(libraries: &str, folder: &Path, name: &str) -> Result<usize, String> {
-    let entries = std::fs::read_dir(folder).map_err(|error| error.to_string())?;
-    let mut files: Vec<String> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|end| ENDINGS.contains(&end.to_string_lossy().as_ref())))
-        // An index that holds nothing is written as nothing, and the tool wants at least one entry.
-        .filter(|path| path.metadata().is_ok_and(|metadata| metadata.len() > 0))
-        .map(|path| path.display().to_string())
-        .collect();
-    files.sort();
-    if files.is_empty() {
-        return Ok(0);
+/// The option with which the tool takes the records of this partition apart.
+fn decoder_of(folder: &Path) -> &'static str {
+    match folder.file_name().map(|name| name.to_string_lossy()).unwrap_or_default().as_ref() {
+        "__cluster_metadata-0" => DECODERS[0],
+        name if name.starts_with("__consumer_offsets-") => DECODERS[1],
+        _ => DECODERS[2],
     }
-    let decoder = match name {
-        "__cluster_metadata-0" => "--cluster-metadata-decoder",
-        name if name.starts_with("__consumer_offsets-") => "--offsets-decoder",
-        _ => "--print-data-log",
-    };
+}
+
+fn read_folders(libraries: &str, folders: &[&PathBuf], decoder: &str) -> Result<(), String> {
+    let mut files = Vec::new();
+    for folder in folders {
+        let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        files.extend(paths.filter(|path| is_readable(path)).map(|path| path.display().to_string()));
+    }
+    if files.is_empty() {
+        return Ok(());
+    }
+    files.sort();
     let mut command = Command::new("java");
     command.args(["-Xmx512m", "-cp", libraries, "org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", decoder]);
     command.args(["--files", &files.join(",")]).stdin(Stdio::null());
@@ -88,7 +103,14 @@ fn read_folder(libraries: &str, folder: &Path, name: &str) -> Result<usize, Stri
     if !output.status.success() {
         return Err(format!("{}: {}", output.status, complained.lines().last().unwrap_or_default()));
     }
-    Ok(files.len())
+    Ok(())
+}
+
+/// Whether the tool reads this kind of file. An index that holds nothing is written as nothing, and the tool wants at
+/// least one entry.
+fn is_readable(path: &Path) -> bool {
+    let known = path.extension().is_some_and(|end| ENDINGS.contains(&end.to_string_lossy().as_ref()));
+    known && path.metadata().is_ok_and(|metadata| metadata.len() > 0)
 }
 
 /// The first complaint: the tool ends with code 0 all the same. What it finds wrong between the files it says on stderr,

@@ -5,6 +5,7 @@ mod dump_log;
 mod faults;
 mod finding;
 mod interop;
+mod limits;
 mod node;
 mod repository;
 mod rust_text;
@@ -24,11 +25,13 @@ usage: cargo xtask NAME
   interop NAME|all|list [--bootstrap HOST:PORT]
                                     real clients against Milena, or against the broker given
   interop dump-log [DIRECTORY]      Kafka's dump-log reads what the last interop run left behind
-  twin [record|replay] [ARGUMENT..] the same requests to Milena and to Apache Kafka
+  twin [replay [FILTER]]            the same requests to Milena and, as recorded, to Apache Kafka
+  twin ARGUMENT..                   anything else that milena-twin understands, for example record
   faults kill [--rounds N] [--plant early-ack]
                                     kill -9 under load; nothing acknowledged may be missing
   faults hostile [--connections N]  broken frames, slow readers, floods of connections
-  counts LOG                        adds up what passed per suite in LOG, and holds it against .ci/floor.txt";
+  limits                            ready within 100 ms, idle below 40 MB
+  counts LOG [FAILED-PART..]        adds up what passed per suite in LOG, and holds it against .ci/floor.txt";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         ["twin", rest @ ..] => twin::twin(rest),
         ["faults", "kill", rest @ ..] => faults::kill::kill(rest),
         ["faults", "hostile", rest @ ..] => faults::hostile::hostile(rest),
+        ["limits"] => limits::limits(),
         ["counts", rest @ ..] => counts::counts(rest),
         _ => {
             eprintln!("{USAGE}");
@@ -51,7 +55,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            eprintln!("xtask: {reason}");
+            if !reason.is_empty() {
+                eprintln!("xtask: {reason}");
+            }
             ExitCode::FAILURE
         }
     }

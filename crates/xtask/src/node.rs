@@ -91,8 +91,13 @@ impl Node {
         }
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+    /// Bytes of memory that the kernel counts under this name: `VmRSS` is resident now, `VmHWM` the most that it was.
+    pub(crate) fn memory(&self, name: &str) -> Result<u64, String> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.map(|kib| kib * 1024).ok_or_else(|| format!("{path} has no {name}"))
     }
 
     /// Fails if the process has ended by itself.
@@ -114,7 +119,7 @@ impl Node {
     /// SIGTERM; the server must end cleanly with code 0.
     pub(crate) fn stop(mut self) -> Result<(), String> {
         self.check_running()?;
-        let id = self.id().to_string();
+        let id = self.child.id().to_string();
         shell::run(Command::new("kill").args(["-TERM", &id]))?;
         let until = Instant::now() + STOP_TIME_MAX;
         while Instant::now() < until {

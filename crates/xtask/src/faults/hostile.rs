@@ -98,7 +98,7 @@ fn under_attack(
     attacked?;
     let canary = canary?;
 
-    let peak = peak_memory_mib(node.id())?;
+    let peak = node.memory("VmHWM")? >> 20;
     if peak > MEMORY_MIB_MAX {
         return Err(format!("resident memory reached {peak} MiB, more than {MEMORY_MIB_MAX}"));
     }
@@ -109,14 +109,6 @@ fn under_attack(
     }
     let (rounds, worst) = (canary.rounds, canary.worst.as_millis());
     Ok(format!("{rounds} honest rounds, the slowest answer after {worst} ms, resident at most {peak} MiB"))
-}
-
-fn peak_memory_mib(id: u32) -> Result<u64, String> {
-    let path = format!("/proc/{id}/status");
-    let status = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM in /proc")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().map_err(|_| format!("VmHWM is {line:?}"))?;
-    Ok(kib / 1024)
 }
 
 fn source(number: u8) -> IpAddr {

@@ -25,8 +25,7 @@ pub(super) fn check(layers: &str, metadata: &Value) -> Result<Vec<Finding>, Stri
             None => findings.push(Finding::of(name, "is not named in crates/xtask/layers.txt")),
         }
     }
-    // A room may be drawn before it is built only for the development crates that come and go.
-    let gone = allowed.keys().filter(|name| !seen.contains(&name.as_str()) && name.as_str() != "twin");
+    let gone = allowed.keys().filter(|name| !seen.contains(&name.as_str()));
     findings.extend(gone.map(|name| Finding::of(name, "stands in crates/xtask/layers.txt but is no crate")));
     Ok(findings)
 }
