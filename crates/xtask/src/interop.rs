@@ -5,9 +5,7 @@ use crate::counts::{self, Count};
 use crate::node::{self, Node, Plan};
 use crate::repository;
 use crate::shell;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 /// Where the last run's node kept its data, for `interop dump-log`.
 pub(crate) fn folder() -> PathBuf {
@@ -74,20 +72,15 @@ fn run_all(root: &Path, clients: &[&String], address: &str) -> Result<(), String
 fn run_client(root: &Path, client: &str, address: &str) -> Result<(), String> {
     let script = format!("interop/{client}/run");
     let mut command = shell::command(root, "bash", &[&script, address]);
-    command.env("CACHE", repository::target().join("interop")).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("could not start {script}: {error}"))?;
+    command.env("CACHE", repository::target().join("interop"));
     let mut result = None;
-    for line in BufReader::new(child.stdout.take().expect("stdout is piped")).lines().map_while(Result::ok) {
-        println!("{line}");
-        result = counts::result_line(&line).or(result);
-    }
-    let status = child.wait().map_err(|error| format!("{script}: {error}"))?;
+    let outcome = shell::watch(&mut command, |line| result = counts::result_line(line).or(result));
     match result {
-        Some(Count { passed, failed: 0 }) if passed > 0 && status.success() => Ok(()),
-        Some(_) => Err(format!("{script} failed: {status}")),
+        Some(Count { passed, failed: 0 }) if passed > 0 => outcome,
+        Some(_) => Err(format!("{script} found a fault")),
         None => {
             println!("0 passed, 1 failed");
-            Err(format!("{script} ended without a result: {status}"))
+            Err(format!("{script} ended without a result: {outcome:?}"))
         }
     }
 }

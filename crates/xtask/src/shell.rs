@@ -1,5 +1,6 @@
 //! Other programs, run from the root of the repository. A program that is not there is a failure that names it.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -26,6 +27,20 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
         return Err(format!("{name} failed: {}", output.status));
     }
     String::from_utf8(output.stdout).map_err(|_| format!("{name} wrote something that is not UTF-8"))
+}
+
+/// Runs a command, shows each line of its stdout as it comes, and hands it to `look` as well.
+pub(crate) fn watch(command: &mut Command, mut look: impl FnMut(&str)) -> Result<(), String> {
+    let name = name(command);
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().map_err(|error| format!("could not start {name}: {error}"))?;
+    let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    for line in stdout.lines().map_while(Result::ok) {
+        println!("{line}");
+        look(&line);
+    }
+    let status = child.wait().map_err(|error| format!("{name}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{name} failed: {status}")) }
 }
 
 fn name(command: &Command) -> String {

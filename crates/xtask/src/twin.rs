@@ -29,7 +29,30 @@ pub(crate) fn twin(arguments: &[&str]) -> Result<(), String> {
         .extend(settings.lines().filter(|line| line.contains('=') && !line.starts_with('#')).map(str::to_owned));
     let node = Node::start(&plan)?;
     counts::announce("twin");
-    let outcome = shell::run(command.args(["replay", "--bootstrap", &node.address]).args(filter));
+    let mut sum = None;
+    let replay = command.args(["replay", "--bootstrap", &node.address]).args(filter);
+    let outcome = shell::watch(replay, |line| sum = scenarios(line).or(sum));
+    let (same, all) = sum.unwrap_or((0, 1));
+    println!("{same} passed, {} failed", all - same);
     node.stop()?;
     outcome
+}
+
+/// From the replay's last line, `12 of 13 scenarios answer as Kafka does; ..`: how many do, and how many there are.
+fn scenarios(line: &str) -> Option<(usize, usize)> {
+    let (same, rest) = line.split_once(" of ")?;
+    let (all, _) = rest.split_once(" scenarios answer as Kafka does")?;
+    let (same, all) = (same.parse().ok()?, all.parse().ok()?);
+    (same <= all).then_some((same, all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_of_a_replay_is_read_from_its_last_line() {
+        assert_eq!(scenarios("12 of 13 scenarios answer as Kafka does; 2 intended differences"), Some((12, 13)));
+        assert_eq!(scenarios("a line of something"), None);
+    }
 }
