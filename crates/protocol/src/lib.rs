@@ -4,11 +4,13 @@
 //! **Invariant:** this crate decides nothing and keeps no state; it turns bytes into values and back.
 
 pub mod api;
+pub mod compression;
 #[cfg(feature = "definitions")]
 pub mod definition;
 pub mod error;
 pub mod header;
 pub mod messages;
+pub mod records;
 mod types;
 pub mod wire;
 
