@@ -104,24 +104,32 @@ fn compare_steps(kafka: &Step, milena: &Step, differences: &mut Vec<Difference>)
     }
 }
 
-/// Reads the list of intended differences: blocks of `scenario`, `line`, `kafka`, `milena` and `reason`, one blank
-/// line between them.
+/// Reads the list of intended differences: blocks of `scenario`, one or more `line`, `kafka`, `milena` and `reason`,
+/// one blank line between them. Each `line` becomes an entry.
 ///
 /// # Errors
 /// With the block that cannot be read.
 pub fn parse_intended(text: &str) -> Result<Vec<Intended>, String> {
     let body: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     let blocks = body.split(|line| line.is_empty()).filter(|block| !block.is_empty());
-    blocks
-        .map(|block| {
-            let field = |name: &str| {
-                let value = block.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-                value.map(str::to_owned).ok_or_else(|| format!("no `{name}` in:\n{}", block.join("\n")))
-            };
-            let difference = Difference { line: field("line")?, kafka: field("kafka")?, milena: field("milena")? };
-            Ok(Intended { scenario: field("scenario")?, difference, reason: field("reason")? })
-        })
-        .collect()
+    let entries: Result<Vec<Vec<Intended>>, String> = blocks.map(intended_block).collect();
+    Ok(entries?.concat())
+}
+
+fn intended_block(block: &[&str]) -> Result<Vec<Intended>, String> {
+    let values = |name: &str| {
+        let value = |line: &&str| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned);
+        let found: Vec<String> = block.iter().filter_map(value).collect();
+        if found.is_empty() { Err(format!("no `{name}` in:\n{}", block.join("\n"))) } else { Ok(found) }
+    };
+    let one = |name: &str| values(name).map(|found| found[0].clone());
+    let (scenario, kafka, milena, reason) = (one("scenario")?, one("kafka")?, one("milena")?, one("reason")?);
+    let entry = |line| Intended {
+        scenario: scenario.clone(),
+        difference: Difference { line, kafka: kafka.clone(), milena: milena.clone() },
+        reason: reason.clone(),
+    };
+    Ok(values("line")?.into_iter().map(entry).collect())
 }
 
 #[cfg(test)]
@@ -168,6 +176,10 @@ mod tests {
     fn the_list_of_intended_differences_needs_a_reason_for_each() {
         let text = "# head\n\nscenario: a/b\nline: < 1 X\nkafka: 1\nmilena: 2\nreason: ours is better\n";
         assert_eq!(parse_intended(text).expect("well formed").len(), 1);
+        let two = text.replace("kafka:", "line: < 2 Y\nkafka:");
+        let lines: Vec<String> =
+            parse_intended(&two).expect("well formed").into_iter().map(|entry| entry.difference.line).collect();
+        assert_eq!(lines, ["< 1 X", "< 2 Y"]);
         assert!(parse_intended(&text.replace("reason: ours is better\n", "")).is_err());
     }
 }

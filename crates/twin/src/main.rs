@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 
 use milena_twin::oracle::{Jars, Oracle};
-use milena_twin::{record, replay, scenarios};
+use milena_twin::{Recorded, Report, record, replay, replay_against, scenarios};
 
 const USAGE: &str = "usage:
   milena-twin list
@@ -37,9 +37,13 @@ fn run(words: &[&str]) -> Result<bool, String> {
         }
         ["replay", "--oracle", filter @ ..] => {
             let oracle = start()?;
-            return Ok(show(oracle.address(), only(filter)?));
+            // Kafka against itself: there no difference is intended.
+            let recorded = Recorded { intended: Vec::new(), ..Recorded::load() };
+            return Ok(show(&replay_against(&recorded, oracle.address(), only(filter)?)));
         }
-        ["replay", "--bootstrap", address, filter @ ..] => return Ok(show(resolve(address)?, only(filter)?)),
+        ["replay", "--bootstrap", address, filter @ ..] => {
+            return Ok(show(&replay(resolve(address)?, only(filter)?)));
+        }
         ["oracle"] => {
             let oracle = start()?;
             println!("{}", oracle.address());
@@ -67,8 +71,7 @@ fn resolve(address: &str) -> Result<SocketAddr, String> {
     resolved.next().ok_or_else(|| format!("{address} has no address"))
 }
 
-fn show(broker: SocketAddr, filter: &str) -> bool {
-    let report = replay(broker, filter);
+fn show(report: &Report) -> bool {
     println!("{report}");
     report.is_clean()
 }
