@@ -1,1 +1,67 @@
-fn main() {}
+//! The binary `milena`: the server and every command beside it. One file per command; how results look is in
+//! [`output`], how failures end in [`failure`].
+
+mod commands;
+mod connect;
+mod demo;
+mod failure;
+mod input;
+mod latencies;
+mod node;
+mod output;
+mod pairs;
+mod time;
+
+use std::process::ExitCode;
+
+/// Buffers are made on one thread and freed on another, where glibc's allocator is slow.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+use clap::Parser;
+
+use commands::Command;
+use connect::Target;
+use failure::Failure;
+use output::{Format, Output};
+
+/// A distributed event streaming platform that speaks Kafka's protocol.
+#[derive(Parser)]
+#[command(name = "milena", version, arg_required_else_help = true)]
+struct Arguments {
+    /// The broker to ask first; several with commas between them [default: 127.0.0.1:9092]
+    #[arg(short, long, global = true, value_name = "HOST:PORT")]
+    bootstrap: Option<String>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with 2; help and version with 0.
+    let arguments = Arguments::parse();
+    start_logging(&arguments.command);
+    let target = Target { bootstrap: arguments.bootstrap };
+    let output = Output::new(arguments.output);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::failed(format!("no runtime: {error}")).report(),
+    };
+    let result = runtime.block_on(commands::run(arguments.command, &target, &output));
+    // A thread that waits for more of stdin must not keep the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Logs go to stderr. A server tells what it does, a command only what is wrong; `MILENA_LOG` says otherwise.
+fn start_logging(command: &Command) {
+    let usual = if matches!(command, Command::Server(_)) { "info" } else { "error" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MILENA_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

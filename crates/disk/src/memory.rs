@@ -41,7 +41,7 @@ struct Tree {
 pub struct MemoryFile {
     contents: Arc<Mutex<Contents>>,
     /// Kept by whoever opened the file locked.
-    lock: Option<Arc<()>>,
+    _lock: Option<Arc<()>>,
     now: Arc<Mutex<Millis>>,
 }
 
@@ -88,7 +88,7 @@ impl MemoryDisk {
         let mut left = BTreeMap::new();
         for (path, file) in names {
             let contents = file.contents.lock().after_crash(&mut survives);
-            left.insert(path, MemoryFile { contents: Arc::new(Mutex::new(contents)), lock: None, now: Arc::clone(&now) });
+            left.insert(path, MemoryFile { contents: Arc::new(Mutex::new(contents)), _lock: None, now: Arc::clone(&now) });
         }
         tree.durable_files = left.clone();
         tree.files = left;
@@ -195,7 +195,7 @@ impl Disk for MemoryDisk {
         let now = Arc::clone(&tree.now);
         let created = || {
             let contents = Contents { modified: *now.lock(), ..Contents::default() };
-            MemoryFile { contents: Arc::new(Mutex::new(contents)), lock: None, now: Arc::clone(&now) }
+            MemoryFile { contents: Arc::new(Mutex::new(contents)), _lock: None, now: Arc::clone(&now) }
         };
         Ok(tree.files.entry(path.to_owned()).or_insert_with(created).clone())
     }
@@ -212,7 +212,7 @@ impl Disk for MemoryDisk {
         }
         let lock = Arc::new(());
         locks.insert(path.to_owned(), Arc::downgrade(&lock));
-        Ok(Some(MemoryFile { lock: Some(lock), ..file }))
+        Ok(Some(MemoryFile { _lock: Some(lock), ..file }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

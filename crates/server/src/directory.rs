@@ -95,8 +95,7 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + '_ {
 pub struct Directory<D: Disk> {
     path: PathBuf,
     /// Held open, and with it the lock, as long as the directory is used.
-    #[allow(dead_code)]
-    lock: D::File,
+    lock: Mutex<Option<D::File>>,
     clean: bool,
     recovery_points: Offsets,
     high_watermarks: Offsets,
@@ -182,13 +181,18 @@ impl<D: Disk> Directory<D> {
         remove_set_aside(disk, path);
         Ok(Directory {
             path: path.to_owned(),
-            lock,
+            lock: Mutex::new(Some(lock)),
             clean,
             recovery_points: offsets(disk, path, RECOVERY_POINTS)?,
             high_watermarks: offsets(disk, path, HIGH_WATERMARKS)?,
             log_starts: offsets(disk, path, LOG_STARTS)?,
             unlinks: Mutex::default(),
         })
+    }
+
+    /// Lets others use the directory.
+    pub fn release(&self) {
+        self.lock.lock().take();
     }
 
     /// Whether the last process stopped cleanly.

@@ -19,7 +19,12 @@ const REQUEST_MAX: Duration = Duration::from_secs(10);
 /// Serves `/metrics` and `/health` until the world stops.
 pub(crate) async fn serve<W: World>(node: Arc<Node<W>>, mut listener: W::Listener) {
     loop {
-        let accepted = match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = node.stopping() => return,
+        };
+        let accepted = match accepted {
             Ok((accepted, _)) => accepted,
             Err(error) => {
                 warn!(%error, "no connection accepted for metrics");

@@ -232,11 +232,13 @@ impl<W: World> Running<W> {
     pub async fn stop(self) {
         let node = self.node;
         broker::leave(&node).await;
-        node.stop.send_replace(true);
+        // Whoever waits for a group is told that it is coordinated elsewhere; then connections and threads end.
         node.shards.lead(Default::default()).await;
+        node.stop.send_replace(true);
         let (job_node, disk) = (Arc::clone(&node), node.world.disk());
         let closed = on_pool(&*node.world, move || close_all(&job_node, &disk)).await;
         node.control.stop().await;
+        node.directory.release();
         match closed {
             Ok(()) => info!("stopped"),
             Err(failure) => warn!(%failure, "stopped, but not cleanly: the next start recovers the logs"),

@@ -126,21 +126,18 @@ impl<W: World> Shards<W> {
 
 /// Runs one coordinator thread until the world stops.
 pub(crate) async fn run<W: World>(node: Arc<Node<W>>, mut mailbox: mpsc::Receiver<Message<W>>) {
-    let mut thread = Thread { node, shards: BTreeMap::new(), next_load: 0 };
+    let mut thread = Thread { node: Arc::clone(&node), shards: BTreeMap::new(), next_load: 0 };
     loop {
-        let message = match thread.until_deadline() {
-            None => mailbox.recv().await,
-            Some(pause) => tokio::select! {
-                biased;
-                message = mailbox.recv() => message,
-                () = sleep(pause) => {
-                    thread.tick();
-                    continue;
-                }
+        let pause = thread.until_deadline().unwrap_or(Duration::MAX);
+        tokio::select! {
+            biased;
+            message = mailbox.recv() => match message {
+                Some(message) => thread.take(message),
+                None => return,
             },
-        };
-        let Some(message) = message else { return };
-        thread.take(message);
+            () = sleep(pause) => {}
+            () = node.stopping() => return,
+        }
         thread.tick();
     }
 }

@@ -1,0 +1,57 @@
+//! The commands, one file each.
+
+mod bench;
+mod config;
+mod consume;
+mod format;
+mod group;
+mod produce;
+mod server;
+mod topic;
+
+use crate::connect::Target;
+use crate::demo;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// What to do.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Run a node: broker and controller
+    Server(server::Arguments),
+    /// Prepare an empty data directory for a node
+    Format(format::Arguments),
+    /// See it work: start a node, send events, read them in a group, check every one
+    Demo(demo::Arguments),
+    /// Create, list, describe, change and delete topics
+    #[command(subcommand)]
+    Topic(topic::Command),
+    /// Send records from files or stdin
+    Produce(produce::Arguments),
+    /// Read records and print them
+    Consume(consume::Arguments),
+    /// List, describe, reset and delete groups
+    #[command(subcommand)]
+    Group(group::Command),
+    /// Show and change settings
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Measure how fast records go in and come out
+    #[command(subcommand)]
+    Bench(bench::Command),
+}
+
+/// Does it.
+pub(crate) async fn run(command: Command, target: &Target, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Server(arguments) => server::run(arguments).await,
+        Command::Format(arguments) => format::run(arguments, output).await,
+        Command::Demo(arguments) => demo::run(arguments, target, output).await,
+        Command::Topic(command) => topic::run(command, target, output).await,
+        Command::Produce(arguments) => produce::run(arguments, target, output).await,
+        Command::Consume(arguments) => consume::run(arguments, target, output).await,
+        Command::Group(command) => group::run(command, target, output).await,
+        Command::Config(command) => config::run(command, target, output).await,
+        Command::Bench(command) => bench::run(command, target, output).await,
+    }
+}

@@ -1,0 +1,132 @@
+//! `milena config`: settings of topics, brokers and groups, under Kafka's names.
+
+use milena_client::Admin;
+use milena_client::admin::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
+use milena_protocol::NodeId;
+use serde::Serialize;
+
+use crate::connect::Target;
+use crate::failure::Failure;
+use crate::output::{Output, Row};
+use crate::pairs;
+
+/// Show and change settings
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Show settings
+    Describe {
+        #[command(flatten)]
+        resource: Resource,
+        /// Also those that nobody has changed
+        #[arg(long)]
+        all: bool,
+    },
+    /// Change settings
+    Alter {
+        #[command(flatten)]
+        resource: Resource,
+        /// Set a setting; may be repeated
+        #[arg(short, long, value_name = "NAME=VALUE", value_parser = pairs::parse)]
+        set: Vec<(String, String)>,
+        /// Give a setting its default again; may be repeated
+        #[arg(short, long, value_name = "NAME")]
+        delete: Vec<String>,
+        /// Add to a list; may be repeated
+        #[arg(long, value_name = "NAME=VALUE", value_parser = pairs::parse)]
+        append: Vec<(String, String)>,
+        /// Take from a list; may be repeated
+        #[arg(long, value_name = "NAME=VALUE", value_parser = pairs::parse)]
+        subtract: Vec<(String, String)>,
+    },
+}
+
+/// Whose settings.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Resource {
+    /// A topic's
+    #[arg(short, long, value_name = "NAME")]
+    topic: Option<String>,
+    /// One broker's
+    #[arg(long, value_name = "ID")]
+    broker: Option<i32>,
+    /// The default of all brokers
+    #[arg(long)]
+    brokers: bool,
+    /// A group's
+    #[arg(short, long, value_name = "NAME")]
+    group: Option<String>,
+}
+
+impl Resource {
+    fn into_client(self) -> ConfigResource {
+        match self {
+            Resource { topic: Some(name), .. } => ConfigResource::Topic(name),
+            Resource { broker: Some(id), .. } => ConfigResource::Broker(NodeId(id)),
+            Resource { group: Some(name), .. } => ConfigResource::Group(name),
+            Resource { .. } => ConfigResource::Brokers,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ConfigRow {
+    name: String,
+    value: Option<String>,
+    source: &'static str,
+    read_only: bool,
+    sensitive: bool,
+}
+
+impl Row for ConfigRow {
+    const HEADINGS: &'static [&'static str] = &["NAME", "VALUE", "SET BY"];
+
+    fn cells(&self) -> Vec<String> {
+        let value = match &self.value {
+            Some(value) => value.clone(),
+            None if self.sensitive => "(hidden)".to_owned(),
+            None => "(none)".to_owned(),
+        };
+        vec![self.name.clone(), value, self.source.to_owned()]
+    }
+}
+
+#[derive(Serialize)]
+struct Changed {
+    changed: usize,
+}
+
+pub(crate) async fn run(command: Command, target: &Target, output: &Output) -> Result<(), Failure> {
+    let admin = Admin::new(&target.connect().await?);
+    match command {
+        Command::Describe { resource, all } => {
+            let entries = admin.describe_configs(&resource.into_client()).await?;
+            let rows: Vec<ConfigRow> =
+                entries.into_iter().filter(|entry| all || entry.source != ConfigSource::Default).map(row).collect();
+            output.list(&rows)
+        }
+        Command::Alter { resource, set, delete, append, subtract } => {
+            let mut changes: Vec<(String, ConfigChange)> = Vec::new();
+            changes.extend(set.into_iter().map(|(name, value)| (name, ConfigChange::Set(value))));
+            changes.extend(delete.into_iter().map(|name| (name, ConfigChange::Delete)));
+            changes.extend(append.into_iter().map(|(name, value)| (name, ConfigChange::Append(value))));
+            changes.extend(subtract.into_iter().map(|(name, value)| (name, ConfigChange::Subtract(value))));
+            if changes.is_empty() {
+                return Err(Failure::usage("nothing to change; give --set, --delete, --append or --subtract"));
+            }
+            admin.alter_configs(&resource.into_client(), &changes).await?;
+            let changed = changes.len();
+            output.result(&Changed { changed }, &format!("{changed} changed"))
+        }
+    }
+}
+
+fn row(entry: ConfigEntry) -> ConfigRow {
+    ConfigRow {
+        name: entry.name,
+        value: entry.value,
+        source: entry.source.name(),
+        read_only: entry.is_read_only,
+        sensitive: entry.is_sensitive,
+    }
+}

@@ -1,0 +1,107 @@
+//! `milena server`: runs a node until it is told to stop.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::failure::Failure;
+use crate::node::Node;
+use milena_metadata::properties;
+
+use crate::{node, pairs};
+
+/// Run a node: broker and controller
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// A file with settings, as Kafka's server.properties
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where data is kept [default: ./milena-data]
+    #[arg(short, long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where clients connect; port 0 finds a free one [default: 127.0.0.1:9092]
+    #[arg(short, long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// A setting under Kafka's name; counts more than the file and the other options; may be repeated
+    #[arg(short, value_name = "NAME=VALUE", value_parser = pairs::parse)]
+    o: Vec<(String, String)>,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let node = node::start(settings(arguments)?).await?;
+    println!("ready {}", node.address());
+    serve(node).await
+}
+
+/// Waits for a signal, then stops cleanly.
+async fn serve(mut node: Node) -> Result<(), Failure> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|error| Failure::io("signals cannot be heard", &error))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+        failure = node.failed() => return Err(failure),
+    }
+    node.stop().await
+}
+
+/// Defaults, then the file, then the options, then `-o`: each counts more than the one before.
+fn settings(arguments: Arguments) -> Result<BTreeMap<String, String>, Failure> {
+    let mut settings = match &arguments.config {
+        None => BTreeMap::from([
+            ("log.dirs".to_owned(), DATA_DIR.to_owned()),
+            ("listeners".to_owned(), format!("PLAINTEXT://{LISTEN}")),
+        ]),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Failure::io(format!("cannot read {}", path.display()), &error))?;
+            properties::parse(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
+        }
+    };
+    if let Some(dir) = arguments.data_dir {
+        settings.remove("log.dir");
+        settings.insert("log.dirs".to_owned(), dir.display().to_string());
+    }
+    if let Some(listen) = arguments.listen {
+        settings.insert("listeners".to_owned(), format!("PLAINTEXT://{listen}"));
+        settings.remove("advertised.listeners");
+    }
+    settings.extend(arguments.o);
+    Ok(settings)
+}
+
+/// Where data is kept if nothing says otherwise.
+const DATA_DIR: &str = "./milena-data";
+/// Where clients connect if nothing says otherwise.
+const LISTEN: &str = "127.0.0.1:9092";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(config: Option<PathBuf>) -> Arguments {
+        Arguments {
+            config,
+            data_dir: Some("flag".into()),
+            listen: None,
+            o: vec![("node.id".to_owned(), "7".to_owned())],
+        }
+    }
+
+    #[test]
+    fn options_count_more_than_defaults_and_o_most() {
+        let settings =
+            settings(Arguments { o: vec![("log.dirs".to_owned(), "set".to_owned())], ..arguments(None) }).unwrap();
+        assert_eq!(settings["log.dirs"], "set");
+        assert_eq!(settings["listeners"], "PLAINTEXT://127.0.0.1:9092");
+    }
+
+    #[test]
+    fn options_count_more_than_the_file_whose_keys_are_kept() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "log.dirs=file\nnode.id=1\nlisteners=PLAINTEXT://:1\n").unwrap();
+        let settings = settings(arguments(Some(file.path().to_owned()))).unwrap();
+        assert_eq!(settings["log.dirs"], "flag");
+        assert_eq!(settings["node.id"], "7");
+        assert_eq!(settings["listeners"], "PLAINTEXT://:1");
+    }
+}

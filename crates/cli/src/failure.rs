@@ -1,0 +1,123 @@
+//! How commands fail: one line on stderr that says what happened and what to do, and an exit code.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use milena_client::Error;
+use milena_protocol::ErrorCode;
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The request failed: exit code 1.
+    Failed(String),
+    /// The command line or its input makes no sense: exit code 2.
+    Usage(String),
+    /// No broker could be reached: exit code 3.
+    Unreachable(String),
+    /// Whoever reads our output has enough of it, which is no error: exit code 0.
+    Satisfied,
+}
+
+impl Failure {
+    pub(crate) fn failed(what: impl fmt::Display) -> Failure {
+        Failure::Failed(what.to_string())
+    }
+
+    pub(crate) fn usage(what: impl fmt::Display) -> Failure {
+        Failure::Usage(what.to_string())
+    }
+
+    /// From a file or stream, with its name.
+    pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::Satisfied,
+            _ => Failure::Failed(format!("{what}: {error}")),
+        }
+    }
+
+    /// Tells people on stderr, programs by the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        let (code, message) = match self {
+            Failure::Satisfied => return ExitCode::SUCCESS,
+            Failure::Failed(message) => (1, message),
+            Failure::Usage(message) => (2, message),
+            Failure::Unreachable(message) => (3, message),
+        };
+        eprintln!("error: {}", one_line(&message));
+        ExitCode::from(code)
+    }
+}
+
+/// A broker's message may have more lines than one.
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let advice = advice(&error);
+        let told = match &error {
+            Error::NoBroker { last, .. } => format!("{error} ({last})"),
+            _ => error.to_string(),
+        };
+        let message = if advice.is_empty() { told } else { format!("{told}; {advice}") };
+        if error.is_unreachable() { Failure::Unreachable(message) } else { Failure::Failed(message) }
+    }
+}
+
+/// What to do about it, where we know.
+fn advice(error: &Error) -> &'static str {
+    if error.is_unreachable() {
+        return "start a broker with `milena server`, or name another one with --bootstrap";
+    }
+    match error.code() {
+        Some(ErrorCode::UnknownTopicOrPartition) => "create it with `milena topic create`, or see `milena topic list`",
+        Some(ErrorCode::TopicAlreadyExists) => "choose another name, or change it with `milena topic alter`",
+        Some(ErrorCode::InvalidTopicException) => {
+            "a name has at most 249 letters, digits, dots, underscores and hyphens"
+        }
+        Some(ErrorCode::InvalidReplicationFactor) => {
+            "there cannot be more replicas than brokers: see --replication-factor"
+        }
+        Some(ErrorCode::InvalidPartitions) => "a topic has at least one partition, and never loses one",
+        Some(ErrorCode::InvalidConfig) => "see `milena config describe` for names and values",
+        Some(ErrorCode::NonEmptyGroup) => "stop its members first",
+        Some(ErrorCode::UnknownMemberId) => "the group has members: stop them first",
+        Some(ErrorCode::GroupIdNotFound) => "see `milena group list`",
+        Some(ErrorCode::MessageTooLarge) => "raise max.message.bytes of the topic, or send smaller records",
+        Some(ErrorCode::OffsetOutOfRange) => "choose an offset that is there, for instance with --offset earliest",
+        Some(
+            ErrorCode::TopicAuthorizationFailed
+            | ErrorCode::GroupAuthorizationFailed
+            | ErrorCode::ClusterAuthorizationFailed,
+        ) => "ask for permission",
+        _ => match error {
+            Error::RecordTooLarge { .. } => "send smaller records",
+            _ => "",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use milena_client::transport::{Address, TransportError};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_broker_that_does_not_answer_is_told_apart_with_what_to_do() {
+        let address = Address::new("127.0.0.1", 1);
+        let reason = Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let last = TransportError::Connect { address: address.clone(), reason };
+        let failure = Failure::from(Error::NoBroker { tried: vec![address], last });
+        let Failure::Unreachable(message) = failure else { panic!("{failure:?}") };
+        assert!(message.contains("127.0.0.1:1") && message.contains("milena server"), "{message}");
+    }
+
+    #[test]
+    fn messages_have_one_line() {
+        assert_eq!(one_line("first\n  second"), "first second");
+    }
+}

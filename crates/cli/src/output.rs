@@ -1,0 +1,94 @@
+//! What goes to stdout: results, as a table for people or as JSON for programs. Nothing else is printed there.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For programs: one JSON document.
+    Json,
+}
+
+/// A line of a table; as JSON it is an object.
+pub(crate) trait Row: Serialize {
+    /// The table's first line.
+    const HEADINGS: &'static [&'static str];
+
+    /// As many cells as there are headings.
+    fn cells(&self) -> Vec<String>;
+}
+
+/// Prints results.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    format: Format,
+}
+
+impl Output {
+    pub(crate) fn new(format: Format) -> Output {
+        Output { format }
+    }
+
+    /// Whether programs are to read it.
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Prints a list: a table, or an array of objects.
+    pub(crate) fn list<R: Row>(&self, rows: &[R]) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => self.line(&json(&rows)?),
+            Format::Table => self.line(&table(R::HEADINGS, rows.iter().map(Row::cells))),
+        }
+    }
+
+    /// Prints one result: a sentence, or an object.
+    pub(crate) fn result<T: Serialize>(&self, value: &T, sentence: &str) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => self.line(&json(value)?),
+            Format::Table => self.line(sentence),
+        }
+    }
+
+    /// Prints text as it is, and a line break.
+    pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|error| Failure::io("stdout", &error))
+    }
+}
+
+/// A value as one line of JSON.
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure::failed(format!("the result cannot be printed: {error}")))
+}
+
+/// Columns with two spaces between them: easy on the eye, and on `awk`.
+fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let headings = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(headings).chain(rows).collect();
+    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..lines[0].len()).filter_map(width).collect();
+    let padded = |(cell, width): (&String, &usize)| format!("{cell:width$}");
+    let line = |line: &Vec<String>| {
+        let cells: Vec<String> = line.iter().zip(&widths).map(padded).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_without_trailing_spaces() {
+        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["longer".to_owned(), "2".to_owned()]];
+        assert_eq!(table(&["NAME", "N"], rows.into_iter()), "NAME    N\na       1\nlonger  2");
+    }
+}

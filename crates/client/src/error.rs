@@ -1,0 +1,131 @@
+//! What producer, consumer and admin can fail with.
+
+use std::time::Duration;
+
+use milena_protocol::ErrorCode;
+
+use crate::transport::{Address, TransportError};
+
+/// Why an operation failed. Retriable causes come out only after their time was up.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// None of the brokers could be reached.
+    #[error("no broker answers at {}", list(tried))]
+    NoBroker {
+        /// Who was dialled.
+        tried: Vec<Address>,
+        /// Why the last of them failed.
+        #[source]
+        last: TransportError,
+    },
+    /// A request got no answer that can be used.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The broker refused.
+    #[error("{what}: {code}{}", message.as_ref().map(|message| format!(" ({message})")).unwrap_or_default())]
+    Refused {
+        /// What was refused: a topic, a group, a partition, named for people.
+        what: String,
+        /// The protocol's code.
+        code: ErrorCode,
+        /// The broker's own words.
+        message: Option<String>,
+    },
+    /// The time for an operation and its retries is up.
+    #[error("gave up after {after:?}: {last}")]
+    Deadline {
+        /// How long was tried.
+        after: Duration,
+        /// The last failure.
+        last: Box<Error>,
+    },
+    /// The broker's answer leaves out what was asked for.
+    #[error("the broker's answer says nothing about {what}")]
+    Missing {
+        /// What was asked for.
+        what: String,
+    },
+    /// A batch from the broker cannot be read.
+    #[error("{what}: {reason}")]
+    Batch {
+        /// Which partition, and where.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A record is larger than the producer accepts.
+    #[error("a record of {size_bytes} bytes is larger than the limit of {limit_bytes}")]
+    RecordTooLarge {
+        /// The record's size.
+        size_bytes: usize,
+        /// `max.request.size`.
+        limit_bytes: usize,
+    },
+    /// The topic has no such partition.
+    #[error("topic \"{topic}\" has no partition {partition}")]
+    NoSuchPartition {
+        /// The topic.
+        topic: String,
+        /// The partition asked for.
+        partition: i32,
+    },
+    /// The producer or consumer was closed.
+    #[error("it is closed already")]
+    Closed,
+    /// The call does not fit the state: for instance a commit without a group.
+    #[error("{0}")]
+    Misuse(&'static str),
+}
+
+impl Error {
+    /// The broker's refusal, if the code is one.
+    pub(crate) fn check(code: i16, what: impl FnOnce() -> String) -> Result<(), Error> {
+        Error::check_with(code, None, what)
+    }
+
+    /// Like [`Error::check`] with the broker's own words.
+    pub(crate) fn check_with(code: i16, message: Option<&str>, what: impl FnOnce() -> String) -> Result<(), Error> {
+        match ErrorCode::from_number(code) {
+            ErrorCode::None => Ok(()),
+            code => Err(Error::Refused { what: what(), code, message: message.map(str::to_owned) }),
+        }
+    }
+
+    /// The protocol's code, if the broker gave one, also below a [`Error::Deadline`].
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Error::Refused { code, .. } => Some(*code),
+            Error::Deadline { last, .. } => last.code(),
+            _ => None,
+        }
+    }
+
+    /// Whether no connection could be made, as opposed to a request that failed.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Error::NoBroker { .. } | Error::Transport(TransportError::Connect { .. }) => true,
+            Error::Deadline { last, .. } => last.is_unreachable(),
+            _ => false,
+        }
+    }
+
+    /// Whether the same operation may succeed a little later.
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Error::NoBroker { .. } => true,
+            Error::Transport(transport) => transport.is_retriable(),
+            Error::Refused { code, .. } => code.is_retriable(),
+            Error::Missing { .. } => true,
+            Error::Deadline { .. }
+            | Error::Batch { .. }
+            | Error::RecordTooLarge { .. }
+            | Error::NoSuchPartition { .. }
+            | Error::Closed
+            | Error::Misuse(_) => false,
+        }
+    }
+}
+
+fn list(addresses: &[Address]) -> String {
+    addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
+}
