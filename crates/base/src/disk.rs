@@ -21,6 +21,10 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// Opens for reading and writing. Errors with `NotFound` where there is no file.
     fn open_existing(&self, path: &Path) -> io::Result<Self::File>;
 
+    /// Opens like [`Disk::open`] and takes the file's exclusive lock, held until the file is dropped. `None` where
+    /// another process (or another open file) holds it.
+    fn open_locked(&self, path: &Path) -> io::Result<Option<Self::File>>;
+
     /// What a directory holds, sorted by name.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
 

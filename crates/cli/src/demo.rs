@@ -29,6 +29,7 @@ use crate::connect::Target;
 use crate::failure::Failure;
 use crate::node::{self, Node};
 use crate::output::Output;
+use crate::standalone;
 use figures::{Display, Figures};
 use members::News;
 use sending::{Progress, Sent};
@@ -78,12 +79,9 @@ async fn keep(arguments: &Arguments, node: &Node) -> Result<(), Failure> {
 
 /// A node for a moment: a free port, and a group that does not wait long for its second member.
 fn settings(directory: &std::path::Path) -> BTreeMap<String, String> {
-    let settings = [
-        ("log.dirs", directory.display().to_string()),
-        ("listeners", "PLAINTEXT://127.0.0.1:0".to_owned()),
-        ("group.initial.rebalance.delay.ms", "500".to_owned()),
-    ];
-    settings.map(|(name, value)| (name.to_owned(), value)).into()
+    let mut settings = standalone::settings(&directory.display().to_string(), "127.0.0.1:0");
+    settings.insert("group.initial.rebalance.delay.ms".to_owned(), "500".to_owned());
+    settings
 }
 
 async fn show(arguments: &Arguments, target: &Target, output: &Output) -> Result<(), Failure> {

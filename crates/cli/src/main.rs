@@ -10,10 +10,13 @@ mod latencies;
 mod node;
 mod output;
 mod pairs;
-mod properties;
 mod time;
 
 use std::process::ExitCode;
+
+/// Buffers are made on one thread and freed on another, where glibc's allocator is slow.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use clap::Parser;
 

@@ -20,7 +20,19 @@ pub(crate) fn messages(definitions: &[Definition]) -> String {
         request_trait(definition, &mut out);
     }
     record_union(definitions, &mut out);
+    each_message(definitions, &mut out);
     out
+}
+
+/// A macro for tests that gives the names of all messages to another macro.
+fn each_message(definitions: &[Definition], out: &mut String) {
+    let names: String = definitions
+        .iter()
+        .flat_map(|definition| &definition.messages)
+        .map(|message| format!("{} ", message.name))
+        .collect();
+    let _ =
+        writeln!(out, "#[cfg(test)]\nmacro_rules! each_message {{\n($with:ident) => {{ $with! {{ {names} }} }};\n}}");
 }
 
 fn request_trait(definition: &Definition, out: &mut String) {

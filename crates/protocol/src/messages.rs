@@ -10,3 +10,6 @@ use crate::wire::{Counter, DecodeError, Decoder, EncodeError, Records, Sink, put
 use crate::{Message, Request, Uuid};
 
 include!(concat!(env!("OUT_DIR"), "/messages.rs"));
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,36 @@
-//! (skeleton)
+//! The server: sockets, threads and time around the machines of the other crates. One function per API, runtimes
+//! that drive the controller, the quorum and the coordinators, and the life of a node.
+//!
+//! **Invariants:** everything that touches the machine goes through [`world::World`]; what decides anything lives
+//! in the crates below.
+
+pub mod account;
+pub mod answer;
+pub mod api;
+mod applier;
+mod auto_create;
+mod broker;
+pub mod connection;
+pub mod control;
+pub mod cores;
+pub mod directory;
+pub mod dispatch;
+pub mod frames;
+mod http;
+mod listener;
+mod loading;
+pub mod metadata_log;
+pub mod metrics;
+pub mod node;
+pub mod offenders;
+pub mod partitions;
+mod producer_ids;
+pub mod sessions;
+pub mod settings;
+pub mod shards;
+pub mod startup;
+mod upkeep;
+pub mod world;
+
+pub use node::{Running, StartError, start};
+pub use settings::{Settings, SettingsError};

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{node, properties};
+use milena_metadata::properties;
+
+use crate::node;
 
 /// Prepare an empty data directory for a node
 #[derive(clap::Args)]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use crate::failure::Failure;
 use crate::node::Node;
-use crate::{node, pairs, properties};
+use milena_metadata::properties;
+
+use crate::{node, pairs};
 
 /// Run a node: broker and controller
 #[derive(clap::Args)]
@@ -31,12 +33,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// Waits for a signal, then stops cleanly.
-async fn serve(node: Node) -> Result<(), Failure> {
+async fn serve(mut node: Node) -> Result<(), Failure> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|error| Failure::io("signals cannot be heard", &error))?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
+        failure = node.failed() => return Err(failure),
     }
     node.stop().await
 }
@@ -44,10 +47,7 @@ async fn serve(node: Node) -> Result<(), Failure> {
 /// Defaults, then the file, then the options, then `-o`: each counts more than the one before.
 fn settings(arguments: Arguments) -> Result<BTreeMap<String, String>, Failure> {
     let mut settings = match &arguments.config {
-        None => BTreeMap::from([
-            ("log.dirs".to_owned(), DATA_DIR.to_owned()),
-            ("listeners".to_owned(), format!("PLAINTEXT://{LISTEN}")),
-        ]),
+        None => DEFAULTS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure::io(format!("cannot read {}", path.display()), &error))?;
@@ -66,10 +66,17 @@ fn settings(arguments: Arguments) -> Result<BTreeMap<String, String>, Failure> {
     Ok(settings)
 }
 
-/// Where data is kept if nothing says otherwise.
-const DATA_DIR: &str = "./milena-data";
-/// Where clients connect if nothing says otherwise.
-const LISTEN: &str = "127.0.0.1:9092";
+/// What holds without a file: a node that is a cluster by itself, as the server.properties that comes with Kafka
+/// sets it up.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("log.dirs", "./milena-data"),
+    ("listeners", "PLAINTEXT://127.0.0.1:9092"),
+    ("offsets.topic.replication.factor", "1"),
+    ("transaction.state.log.replication.factor", "1"),
+    ("transaction.state.log.min.isr", "1"),
+    ("share.coordinator.state.topic.replication.factor", "1"),
+    ("share.coordinator.state.topic.min.isr", "1"),
+];
 
 #[cfg(test)]
 mod tests {

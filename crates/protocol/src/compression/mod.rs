@@ -7,14 +7,16 @@
 
 mod lz4;
 mod snappy;
+#[cfg(test)]
+mod tests;
 
 use std::io::{Read, Write};
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-/// Larger steps of growth would believe a bomb, smaller ones would copy too often.
-const GROWTH_BYTES: usize = 64 * 1024;
+/// The first guess at the size of inflated contents is four times the input, within these bounds; it then doubles.
+const FIRST_BYTES: std::ops::RangeInclusive<usize> = 1024..=64 * 1024;
 /// The widest window that Kafka's zstd reader accepts, 2²⁷ bytes. The decoder reserves a frame's window, which
 /// becomes resident only as it fills.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
@@ -143,13 +145,15 @@ pub fn compress(codec: Codec, level: Option<i32>, contents: &[u8]) -> Result<Byt
 /// Inflates all of `compressed`, into at most `bytes_max` bytes.
 pub fn decompress(codec: Codec, compressed: &[u8], bytes_max: usize) -> Result<Bytes, CompressionError> {
     let mut inflater = Inflater::new(codec, compressed, bytes_max)?;
-    let mut contents = Vec::new();
+    let first = compressed.len().saturating_mul(4).clamp(*FIRST_BYTES.start(), *FIRST_BYTES.end());
+    // Never beyond the bound, but for the byte that would break it.
+    let room = bytes_max.saturating_add(1);
+    let mut contents = vec![0; first.min(room)];
     let mut filled = 0;
     loop {
         if filled == contents.len() {
-            // Doubling, so that every byte is copied about once; never beyond the bound and the byte that breaks it.
-            let grown = (2 * filled).max(GROWTH_BYTES).min(bytes_max.saturating_add(1));
-            contents.resize(grown.max(filled + 1), 0);
+            // The byte that breaks the bound is an error, so that the room is never full here.
+            contents.resize((2 * filled).min(room), 0);
         }
         match inflater.read(&mut contents[filled..])? {
             0 => break,
@@ -170,7 +174,7 @@ pub struct Inflater<'a> {
 
 enum Source<'a> {
     Plain(&'a [u8]),
-    Gzip(flate2::bufread::MultiGzDecoder<&'a [u8]>),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<&'a [u8]>>),
     Zstd(zstd::stream::read::Decoder<'a, &'a [u8]>),
     Blocks { blocks: Blocks<'a>, block: Vec<u8>, start: usize },
 }
@@ -211,7 +215,7 @@ impl<'a> Inflater<'a> {
         let blocks = |blocks| Source::Blocks { blocks, block: Vec::new(), start: 0 };
         let source = match codec {
             Codec::None => Source::Plain(compressed),
-            Codec::Gzip => Source::Gzip(flate2::bufread::MultiGzDecoder::new(compressed)),
+            Codec::Gzip => Source::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(compressed))),
             Codec::Snappy => blocks(Blocks::Snappy(snappy::Blocks::new(compressed))),
             Codec::Lz4 => blocks(Blocks::Lz4(lz4::Blocks::new(compressed).map_err(|reason| codec.corrupt(reason))?)),
             Codec::Zstd => {

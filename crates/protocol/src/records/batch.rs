@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{BatchError, BatchHeader, LOG_OVERHEAD_BYTES, RecordViews, Walk, at, crc32c};
+use super::{BatchError, BatchHeader, RecordViews, Walk, at, crc32c};
 
 /// Exactly one batch. Cloning shares the memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Batch {
     }
 
     /// The records without their contents, inflating piece by piece and keeping none of it: what validation needs.
-    /// Errors once more than `inflated_bytes_max` bytes come out.
+    /// Errors once more than `inflated_bytes_max` bytes come out of the codec.
     pub fn walk(&self, inflated_bytes_max: usize) -> Result<Walk<'_>, BatchError> {
         Walk::new(self, inflated_bytes_max)
     }
@@ -84,7 +84,6 @@ impl Batches {
         if let Some(missing) = size.checked_sub(self.rest.len()).filter(|missing| *missing > 0) {
             return Err(BatchError::Truncated { missing });
         }
-        debug_assert!(size > LOG_OVERHEAD_BYTES, "a decoded header spans itself, so every step moves on");
         Ok(Batch { header, bytes: self.rest.split_to(size) })
     }
 }

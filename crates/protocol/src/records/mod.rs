@@ -24,6 +24,8 @@ mod error;
 mod header;
 mod record;
 mod stamp;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use batch::{Batch, Batches, batches};

@@ -102,6 +102,8 @@ impl RecordViews {
         let stored = batch.bytes().slice(HEADER_BYTES..);
         let records = match header.attributes.compression()? {
             Codec::None => stored,
+            // What compaction has emptied has no stream either.
+            _ if stored.is_empty() => stored,
             codec => decompress(codec, &stored, inflated_bytes_max)?,
         };
         check_count(header.record_count, records.len())?;

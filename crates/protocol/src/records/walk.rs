@@ -2,7 +2,7 @@
 //! buffer, and keys, values and headers are stepped over.
 
 use super::{Batch, BatchError, HEADER_BYTES};
-use crate::compression::Inflater;
+use crate::compression::{Codec, Inflater};
 use crate::wire::DecodeError;
 
 /// How much is inflated at a time.
@@ -26,7 +26,7 @@ pub struct RecordShape {
 /// Yields the shape of each record; see [`Batch::walk`]. Ends behind the first error, and checks at the end that
 /// no bytes are left over.
 ///
-/// Memory: 8 KiB, and what the codec itself needs (gzip 64 KiB; lz4 one block, at most 4 MiB; zstd its window;
+/// Memory: nothing where the records are not compressed; else 8 KiB, and what the codec itself needs (gzip 64 KiB; lz4 one block, at most 4 MiB; zstd its window;
 /// snappy one block, which is everything where the producer did not use Java's framing).
 pub struct Walk<'a> {
     source: Source<'a>,
@@ -42,14 +42,22 @@ impl<'a> Walk<'a> {
         if header.record_count < 0 {
             return Err(BatchError::RecordCount { count: header.record_count, bytes: records.len() });
         }
-        let inflater = Inflater::new(header.attributes.compression()?, records, inflated_bytes_max)?;
-        let source = Source { inflater, buffer: Vec::new(), start: 0, taken_bytes: 0 };
+        let contents = match header.attributes.compression()? {
+            Codec::None => Contents::Plain(records),
+            // What compaction has emptied has no stream either.
+            _ if records.is_empty() => Contents::Plain(records),
+            codec => {
+                let inflater = Box::new(Inflater::new(codec, records, inflated_bytes_max)?);
+                Contents::Inflated { inflater, buffer: Vec::new() }
+            }
+        };
+        let source = Source { contents, start: 0, taken_bytes: 0 };
         Ok(Walk { source, record_count: header.record_count, next: 0, failed: false })
     }
 
-    /// How many bytes have come out of the codec so far: callers that share a thread stop and go on by it.
-    pub fn inflated_bytes(&self) -> usize {
-        self.source.taken_bytes + self.source.buffer.len() - self.source.start
+    /// How many bytes of records have been stepped over: callers that share a thread stop and go on by it.
+    pub fn walked_bytes(&self) -> usize {
+        self.source.taken_bytes
     }
 
     fn read(&mut self) -> Result<RecordShape, BatchError> {
@@ -107,26 +115,44 @@ impl Iterator for Walk<'_> {
     }
 }
 
-/// Inflated bytes through a buffer.
+/// The bytes of the records, a window of them at a time.
 struct Source<'a> {
-    inflater: Inflater<'a>,
-    buffer: Vec<u8>,
-    /// What of the buffer has been taken.
+    contents: Contents<'a>,
+    /// What of the window has been taken.
     start: usize,
     /// What has been taken since the beginning.
     taken_bytes: usize,
 }
 
+enum Contents<'a> {
+    /// One window over all.
+    Plain(&'a [u8]),
+    Inflated {
+        inflater: Box<Inflater<'a>>,
+        buffer: Vec<u8>,
+    },
+}
+
 impl Source<'_> {
-    /// Makes sure that the buffer holds something; false at the end.
+    /// What can be taken without inflating more.
+    fn window(&self) -> &[u8] {
+        match &self.contents {
+            Contents::Plain(records) => &records[self.start..],
+            Contents::Inflated { buffer, .. } => &buffer[self.start..],
+        }
+    }
+
+    /// Makes sure that the window holds something; false at the end.
     fn fill(&mut self) -> Result<bool, BatchError> {
-        if self.start == self.buffer.len() {
-            self.buffer.resize(BUFFER_BYTES, 0);
-            let read = self.inflater.read(&mut self.buffer)?;
-            self.buffer.truncate(read);
+        if let Contents::Inflated { inflater, buffer } = &mut self.contents
+            && self.start == buffer.len()
+        {
+            buffer.resize(BUFFER_BYTES, 0);
+            let read = inflater.read(buffer)?;
+            buffer.truncate(read);
             self.start = 0;
         }
-        Ok(self.start < self.buffer.len())
+        Ok(!self.window().is_empty())
     }
 
     fn take(&mut self, count: usize) {
@@ -150,7 +176,7 @@ impl FieldReader<'_, '_> {
         if !self.source.fill()? {
             return Err(self.bad(DecodeError::Truncated { missing: 1 }));
         }
-        let byte = self.source.buffer[self.source.start];
+        let byte = self.source.window()[0];
         self.source.take(1);
         Ok(byte)
     }
@@ -185,7 +211,7 @@ impl FieldReader<'_, '_> {
             if !self.source.fill()? {
                 return Err(self.bad(DecodeError::Truncated { missing: left }));
             }
-            let step = left.min(self.source.buffer.len() - self.source.start);
+            let step = left.min(self.source.window().len());
             self.source.take(step);
             left -= step;
         }

@@ -1,0 +1,71 @@
+//! What goes into a shard from its log, and what comes out of one step: values that the shell carries around.
+
+use bytes::Bytes;
+use milena_base::Millis;
+use milena_protocol::{Offset, ProducerEpoch, ProducerId};
+
+/// Names the request that an answer belongs to. The shell chooses it; a shard never looks inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo(pub u64);
+
+/// A record of an internal topic, ready to be appended: the key starts with the record type, the value with its
+/// version (`CoordinatorRecordSerde`). No value means a tombstone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoordinatorRecord {
+    /// Record type (int16), then the key's fields.
+    pub key: Bytes,
+    /// Version (int16), then the value's fields; `None` is a tombstone.
+    pub value: Option<Bytes>,
+}
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply<R> {
+    /// Whose it is. Every request is answered exactly once.
+    pub to: ReplyTo,
+    /// The answer.
+    pub response: R,
+    /// The last record that this answer knows of: it must not leave before the high watermark has passed this
+    /// offset and every record of its own decision. `None` where nothing was written yet.
+    pub written: Option<Offset>,
+}
+
+/// What follows from one event. The records are one batch, appended with [`Decision::timestamp`] and replayed
+/// before the shard is asked anything else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision<R> {
+    /// To be appended together, in this order; often empty.
+    pub records: Vec<CoordinatorRecord>,
+    /// Answers to this request or to ones that were parked. Should the append fail, each gets its error instead.
+    pub replies: Vec<Reply<R>>,
+    /// The `now` that the decision was made with: the timestamp of its records.
+    pub timestamp: Millis,
+}
+
+impl<R> Decision<R> {
+    /// Nothing follows, yet.
+    pub fn at(now: Millis) -> Decision<R> {
+        Decision { records: Vec::new(), replies: Vec::new(), timestamp: now }
+    }
+}
+
+/// Where an entry stands in the shard's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Its offset.
+    pub offset: Offset,
+    /// The producer of a transactional batch or of a marker; `None` for all that the coordinator writes by itself.
+    pub producer: Option<(ProducerId, ProducerEpoch)>,
+}
+
+/// What a shard's log holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A record.
+    Record(CoordinatorRecord),
+    /// The marker that ends the transaction of [`Origin::producer`].
+    TransactionEnd {
+        /// Whether it was committed; else aborted.
+        committed: bool,
+    },
+}

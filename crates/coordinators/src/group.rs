@@ -1,0 +1,26 @@
+//! Groups over one partition of `__consumer_offsets`: classic groups and committed offsets. What the wire says is
+//! in [`request`]; the machine is [`GroupShard`]; consumer groups of KIP-848 are not here yet.
+//!
+//! Source: `GroupMetadataManager`, `ClassicGroup` and `OffsetMetadataManager` of Kafka 4.3.1.
+
+mod admin;
+mod classic;
+mod commit;
+mod expiry;
+mod join;
+mod member;
+mod offsets;
+mod partition;
+mod rebalance;
+mod record;
+pub mod request;
+mod settings;
+mod shard;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+pub use partition::partition_for;
+pub use request::{Context, Request, Response, refuse};
+pub use settings::Settings;
+pub use shard::{Counts, DeletedTopic, Event, GroupShard, ReplayError};

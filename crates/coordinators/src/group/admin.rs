@@ -1,0 +1,94 @@
+//! Looking at groups and removing them: DescribeGroups, ListGroups, DeleteGroups.
+//!
+//! Source: `GroupMetadataManager.describeGroups`, `listGroups`, `GroupCoordinatorShard.deleteGroups`.
+
+use std::collections::BTreeMap;
+
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+use milena_protocol::messages::list_groups_response::ListedGroup;
+use milena_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
+
+use super::classic::{ClassicGroup, State};
+use super::offsets::Offsets;
+use super::record;
+use crate::CoordinatorRecord;
+
+/// What a group that does not exist is called.
+const DEAD: &str = "Dead";
+/// What ListGroups calls the kind of these groups.
+const CLASSIC: &str = "classic";
+/// First version that learns that a group does not exist (KIP-1043).
+const GROUP_ID_NOT_FOUND_VERSION: i16 = 6;
+
+/// One group of a DescribeGroups. Subscriptions are shown only while a protocol is agreed on.
+pub(super) fn describe(id: &str, group: Option<&ClassicGroup>, version: i16) -> DescribedGroup {
+    let group_id = id.to_owned();
+    let Some(group) = group else {
+        let mut missing = DescribedGroup { group_id, group_state: DEAD.to_owned(), ..Default::default() };
+        if version >= GROUP_ID_NOT_FOUND_VERSION {
+            missing.error_code = ErrorCode::GroupIdNotFound.number();
+            missing.error_message = Some(format!("Group {id} not found."));
+        }
+        return missing;
+    };
+    let protocol = group.protocol_name.as_deref().filter(|_| group.state == State::Stable);
+    let members = group.members.iter().map(|(member_id, member)| DescribedGroupMember {
+        member_id: member_id.clone(),
+        group_instance_id: member.instance_id.clone(),
+        client_id: member.client_id.clone(),
+        client_host: member.client_host.clone(),
+        member_metadata: member.metadata(protocol),
+        member_assignment: member.assignment.clone(),
+    });
+    DescribedGroup {
+        group_id,
+        group_state: group.state.name().to_owned(),
+        protocol_type: group.protocol_type.clone().unwrap_or_default(),
+        protocol_data: protocol.unwrap_or_default().to_owned(),
+        members: members.collect(),
+        ..Default::default()
+    }
+}
+
+/// The groups that pass both filters; an empty filter lets all pass, an unknown name none. Case does not matter.
+pub(super) fn list(groups: &BTreeMap<String, ClassicGroup>, request: &ListGroupsRequest) -> ListGroupsResponse {
+    let states: Vec<String> =
+        request.states_filter.iter().map(|state| state.to_lowercase().trim().to_owned()).collect();
+    let types = &request.types_filter;
+    let is_type_wanted = types.is_empty() || types.iter().any(|wanted| wanted.to_lowercase() == CLASSIC);
+    let wanted = groups.iter().filter(|(_, group)| {
+        is_type_wanted && (states.is_empty() || states.contains(&group.state.name().to_lowercase()))
+    });
+    let listed = wanted.map(|(id, group)| ListedGroup {
+        group_id: id.clone(),
+        protocol_type: group.protocol_type.clone().unwrap_or_default(),
+        group_state: group.state.name().to_owned(),
+        group_type: CLASSIC.to_owned(),
+    });
+    ListGroupsResponse { groups: listed.collect(), ..Default::default() }
+}
+
+/// One group of a DeleteGroups: tombstones for its offsets, those in open transactions included, then for itself.
+pub(super) fn delete(
+    records: &mut Vec<CoordinatorRecord>,
+    id: &str,
+    group: Option<&ClassicGroup>,
+    offsets: &Offsets,
+) -> ErrorCode {
+    match group.map(|group| group.state) {
+        None => return ErrorCode::GroupIdNotFound,
+        Some(State::Empty) => {}
+        Some(_) => return ErrorCode::NonEmptyGroup,
+    }
+    for (topic, partitions) in offsets.of_group(id).into_iter().flatten() {
+        records.extend(partitions.keys().map(|partition| record::offset_tombstone(id, topic, *partition)));
+    }
+    for (topic, partition) in offsets.pending_of(id) {
+        if offsets.committed(id, topic, partition).is_none() {
+            records.push(record::offset_tombstone(id, topic, partition));
+        }
+    }
+    records.push(record::group_tombstone(id));
+    ErrorCode::None
+}

@@ -1,0 +1,367 @@
+//! Requests and responses of the group coordinator as the shard sees them, what is refused before any shard is
+//! asked, and how an error looks in the answer of each API.
+//!
+//! Source: `GroupCoordinatorService`, and the `getErrorResponse` of each request in kafka-clients 4.3.1.
+
+use std::net::IpAddr;
+
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::describe_groups_response::DescribedGroup;
+use milena_protocol::messages::leave_group_request::MemberIdentity;
+use milena_protocol::messages::leave_group_response::MemberResponse;
+use milena_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+use milena_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
+};
+use milena_protocol::messages::{
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
+    ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
+    OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
+    delete_groups_response::DeletableGroupResult, offset_commit_response::OffsetCommitResponsePartition,
+    offset_commit_response::OffsetCommitResponseTopic,
+};
+
+use super::Settings;
+use super::record::TEXT_BYTES_MAX;
+
+/// Who asks, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    /// The request's API version: the answer is written in it.
+    pub version: i16,
+    /// From the request header; empty where it was null.
+    pub client_id: String,
+    /// Where the connection comes from; shown in group descriptions as Java prints it.
+    pub client_address: IpAddr,
+    /// Fresh random bytes, used when a member id has to be made.
+    pub random: [u8; 16],
+}
+
+/// One request to one shard. Requests that name several groups are split by
+/// [`partition_for`](super::partition_for) before, and their answers put together after.
+///
+/// Authorization and the existence of topics are the caller's: topics of offset requests carry both name and id
+/// (the id of an unknown topic is zero).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// JoinGroup 0–9.
+    Join(JoinGroupRequest),
+    /// SyncGroup 0–5.
+    Sync(SyncGroupRequest),
+    /// Heartbeat 0–4.
+    Heartbeat(HeartbeatRequest),
+    /// LeaveGroup 0–5, as it came: `member_id` up to version 2, `members` later.
+    Leave(LeaveGroupRequest),
+    /// OffsetCommit 2–10.
+    OffsetCommit(OffsetCommitRequest),
+    /// One group of an OffsetFetch 1–10; see [`offset_fetch_groups`].
+    OffsetFetch {
+        /// The group; no topics means all of them.
+        group: OffsetFetchRequestGroup,
+        /// Answer UNSTABLE_OFFSET_COMMIT where a transaction is open.
+        require_stable: bool,
+    },
+    /// OffsetDelete 0.
+    OffsetDelete(OffsetDeleteRequest),
+    /// Those groups of a DescribeGroups 0–6 that the shard owns.
+    DescribeGroups(Vec<String>),
+    /// ListGroups 0–5: every shard is asked.
+    ListGroups(ListGroupsRequest),
+    /// Those groups of a DeleteGroups 0–2 that the shard owns.
+    DeleteGroups(Vec<String>),
+}
+
+/// The answer to the [`Request`] of the same name, final for the request's version but for throttle times.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Response {
+    /// To JoinGroup.
+    Join(JoinGroupResponse),
+    /// To SyncGroup.
+    Sync(SyncGroupResponse),
+    /// To Heartbeat.
+    Heartbeat(HeartbeatResponse),
+    /// To LeaveGroup.
+    Leave(LeaveGroupResponse),
+    /// To OffsetCommit.
+    OffsetCommit(OffsetCommitResponse),
+    /// To one group of an OffsetFetch; see [`offset_fetch_response`].
+    OffsetFetch(OffsetFetchResponseGroup),
+    /// To OffsetDelete.
+    OffsetDelete(OffsetDeleteResponse),
+    /// To DescribeGroups, in the order asked; authorized operations are the caller's.
+    DescribeGroups(Vec<DescribedGroup>),
+    /// To ListGroups: the shard's part, sorted by group id.
+    ListGroups(ListGroupsResponse),
+    /// To DeleteGroups, in the order asked.
+    DeleteGroups(Vec<DeletableGroupResult>),
+}
+
+/// What a request is answered with when it can be refused without asking any shard: wrong group ids, timeouts out
+/// of bounds, missing protocols. To be called before the group's partition is looked for.
+pub fn refuse(request: &Request, version: i16, settings: &Settings) -> Option<Response> {
+    let error = match request {
+        Request::Join(join) => {
+            let sessions = settings.session_timeout_min_ms..=settings.session_timeout_max_ms;
+            if join.group_id.is_empty() {
+                ErrorCode::InvalidGroupId
+            } else if !sessions.contains(&join.session_timeout_ms) {
+                ErrorCode::InvalidSessionTimeout
+            } else {
+                return None;
+            }
+        }
+        // KIP-559: from version 5 on both are mandatory, though they may be null on the wire.
+        Request::Sync(sync) if version >= 5 && (sync.protocol_type.is_none() || sync.protocol_name.is_none()) => {
+            ErrorCode::InconsistentGroupProtocol
+        }
+        Request::Sync(SyncGroupRequest { group_id, .. })
+        | Request::Heartbeat(HeartbeatRequest { group_id, .. })
+        | Request::Leave(LeaveGroupRequest { group_id, .. })
+        | Request::OffsetDelete(OffsetDeleteRequest { group_id, .. })
+            if group_id.is_empty() =>
+        {
+            ErrorCode::InvalidGroupId
+        }
+        // For the sake of old clients, offsets may live in the group without a name.
+        _ => return None,
+    };
+    Some(request.failure(version, error))
+}
+
+/// A member id is a client's or instance's name, a dash and 36 characters.
+const UUID_SUFFIX_BYTES: usize = 37;
+
+impl Request {
+    /// Whether all texts are short enough to be written into records. On the wire they are, but bytes that are not
+    /// UTF-8 grow when they are read, and names grow into member ids.
+    pub(super) fn fits_records(&self, context: &Context) -> bool {
+        let mut texts: Vec<&str> = vec![&context.client_id];
+        match self {
+            Request::Join(join) => {
+                texts.extend([&*join.group_id, &*join.member_id, &*join.protocol_type]);
+                texts.extend(join.group_instance_id.as_deref());
+                texts.extend(join.protocols.iter().map(|protocol| &*protocol.name));
+            }
+            Request::OffsetCommit(commit) => {
+                texts.push(&commit.group_id);
+                for topic in &commit.topics {
+                    texts.push(&topic.name);
+                    texts.extend(
+                        topic.partitions.iter().filter_map(|partition| partition.committed_metadata.as_deref()),
+                    );
+                }
+            }
+            // No other request brings texts into records that are not there yet.
+            _ => {}
+        }
+        texts.iter().all(|text| text.len() + UUID_SUFFIX_BYTES <= TEXT_BYTES_MAX)
+    }
+
+    /// The answer that says `error`. Kafka answers a heartbeat with success while the group is being loaded.
+    pub fn failure(&self, version: i16, error: ErrorCode) -> Response {
+        let error_code = error.number();
+        match self {
+            Request::Join(join) => {
+                let refused = [ErrorCode::InvalidGroupId, ErrorCode::InvalidSessionTimeout].contains(&error);
+                let member_id = if refused { join.member_id.clone() } else { String::new() };
+                Response::Join(join_response(
+                    version,
+                    JoinGroupResponse { error_code, member_id, ..Default::default() },
+                ))
+            }
+            Request::Sync(_) => Response::Sync(SyncGroupResponse { error_code, ..Default::default() }),
+            Request::Heartbeat(_) => {
+                let error_code = if error == ErrorCode::CoordinatorLoadInProgress { 0 } else { error_code };
+                Response::Heartbeat(HeartbeatResponse { error_code, ..Default::default() })
+            }
+            Request::Leave(_) => Response::Leave(LeaveGroupResponse { error_code, ..Default::default() }),
+            Request::OffsetCommit(commit) => Response::OffsetCommit(offset_commit_error(commit, error)),
+            Request::OffsetFetch { group, .. } => Response::OffsetFetch(offset_fetch_error(group, version, error)),
+            Request::OffsetDelete(_) => {
+                Response::OffsetDelete(OffsetDeleteResponse { error_code, ..Default::default() })
+            }
+            Request::DescribeGroups(groups) => {
+                let described =
+                    |group_id: &String| DescribedGroup { group_id: group_id.clone(), error_code, ..Default::default() };
+                Response::DescribeGroups(groups.iter().map(described).collect())
+            }
+            Request::ListGroups(_) => Response::ListGroups(ListGroupsResponse { error_code, ..Default::default() }),
+            Request::DeleteGroups(groups) => {
+                let result = |group_id: &String| DeletableGroupResult { group_id: group_id.clone(), error_code };
+                Response::DeleteGroups(groups.iter().map(result).collect())
+            }
+        }
+    }
+}
+
+impl Response {
+    /// The same answer when the append of its decision failed, or the high watermark did not pass in time
+    /// (REQUEST_TIMED_OUT): the log's `error` as the API's clients know it.
+    pub fn failed(self, version: i16, error: ErrorCode) -> Response {
+        let request = match self {
+            Response::Join(_) => Request::Join(JoinGroupRequest::default()),
+            Response::Sync(_) => Request::Sync(SyncGroupRequest::default()),
+            Response::Heartbeat(_) => Request::Heartbeat(HeartbeatRequest::default()),
+            Response::Leave(_) => Request::Leave(LeaveGroupRequest::default()),
+            Response::OffsetDelete(_) => Request::OffsetDelete(OffsetDeleteRequest::default()),
+            Response::ListGroups(_) => Request::ListGroups(ListGroupsRequest::default()),
+            Response::DescribeGroups(groups) => {
+                Request::DescribeGroups(groups.into_iter().map(|group| group.group_id).collect())
+            }
+            Response::DeleteGroups(results) => {
+                Request::DeleteGroups(results.into_iter().map(|result| result.group_id).collect())
+            }
+            Response::OffsetCommit(mut response) => {
+                let error_code = coordinator_error(error).number();
+                let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+                partitions.for_each(|partition| partition.error_code = error_code);
+                return Response::OffsetCommit(response);
+            }
+            Response::OffsetFetch(group) => {
+                let topics = group.topics.into_iter().map(|topic| OffsetFetchRequestTopics {
+                    name: topic.name,
+                    topic_id: topic.topic_id,
+                    partition_indexes: topic.partitions.iter().map(|partition| partition.partition_index).collect(),
+                });
+                let group_id = group.group_id;
+                let group = OffsetFetchRequestGroup { group_id, topics: Some(topics.collect()), ..Default::default() };
+                // Consumers before 3.9 know COORDINATOR_NOT_AVAILABLE here as little as the log's errors.
+                let error = match coordinator_error(error) {
+                    ErrorCode::CoordinatorNotAvailable => ErrorCode::NotCoordinator,
+                    other => other,
+                };
+                return Response::OffsetFetch(offset_fetch_error(&group, version, error));
+            }
+        };
+        request.failure(version, coordinator_error(error))
+    }
+}
+
+/// How clients of a coordinator learn of an error of its log.
+///
+/// Source: `CoordinatorOperationExceptionHelper`, `appendGroupMetadataErrorToResponseError`.
+pub fn coordinator_error(log_error: ErrorCode) -> ErrorCode {
+    match log_error {
+        ErrorCode::UnknownTopicOrPartition | ErrorCode::NotEnoughReplicas | ErrorCode::RequestTimedOut => {
+            ErrorCode::CoordinatorNotAvailable
+        }
+        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
+        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge | ErrorCode::InvalidFetchSize => {
+            ErrorCode::UnknownServerError
+        }
+        ErrorCode::NetworkException => ErrorCode::CoordinatorLoadInProgress,
+        other => other,
+    }
+}
+
+/// Before version 7 no protocol is the empty string, later it is null.
+pub(super) fn join_response(version: i16, mut response: JoinGroupResponse) -> JoinGroupResponse {
+    response.protocol_name = match response.protocol_name {
+        None if version < 7 => Some(String::new()),
+        Some(name) if version >= 7 && name.is_empty() => None,
+        given => given,
+    };
+    response
+}
+
+/// Who wants to leave, whatever the version.
+pub(super) fn leaving_members(request: &LeaveGroupRequest, version: i16) -> Vec<MemberIdentity> {
+    if version >= 3 {
+        return request.members.clone();
+    }
+    vec![MemberIdentity { member_id: request.member_id.clone(), ..Default::default() }]
+}
+
+/// Up to version 2 there is one member, and its error is the answer's.
+pub(super) fn leave_response(version: i16, members: Vec<MemberResponse>) -> LeaveGroupResponse {
+    if version >= 3 {
+        return LeaveGroupResponse { members, ..Default::default() };
+    }
+    let error_code = members.first().map_or(0, |member| member.error_code);
+    LeaveGroupResponse { error_code, ..Default::default() }
+}
+
+/// Every partition of the request with the same error.
+pub fn offset_commit_error(request: &OffsetCommitRequest, error: ErrorCode) -> OffsetCommitResponse {
+    let mut response = OffsetCommitResponse::default();
+    for topic in &request.topics {
+        let partitions = topic.partitions.iter().map(|partition| OffsetCommitResponsePartition {
+            partition_index: partition.partition_index,
+            error_code: error.number(),
+        });
+        response.topics.push(OffsetCommitResponseTopic {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            partitions: partitions.collect(),
+        });
+    }
+    response
+}
+
+/// The groups of an OffsetFetch of any version, and whether only stable offsets will do. Before version 8 there
+/// is one group.
+pub fn offset_fetch_groups(request: OffsetFetchRequest, version: i16) -> (Vec<OffsetFetchRequestGroup>, bool) {
+    if version >= 8 {
+        return (request.groups, request.require_stable);
+    }
+    let topics = request.topics.map(|topics| {
+        let topics = topics.into_iter().map(|topic| OffsetFetchRequestTopics {
+            name: topic.name,
+            partition_indexes: topic.partition_indexes,
+            ..Default::default()
+        });
+        topics.collect()
+    });
+    let group = OffsetFetchRequestGroup { group_id: request.group_id, topics, ..Default::default() };
+    (vec![group], request.require_stable)
+}
+
+/// Puts the groups' answers together. Before version 8 only the first one can be said.
+pub fn offset_fetch_response(mut groups: Vec<OffsetFetchResponseGroup>, version: i16) -> OffsetFetchResponse {
+    if version >= 8 {
+        return OffsetFetchResponse { groups, ..Default::default() };
+    }
+    if groups.is_empty() {
+        return OffsetFetchResponse::default();
+    }
+    let group = groups.swap_remove(0);
+    let partition = |partition: OffsetFetchResponsePartitions| OffsetFetchResponsePartition {
+        partition_index: partition.partition_index,
+        committed_offset: partition.committed_offset,
+        committed_leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.metadata,
+        error_code: partition.error_code,
+    };
+    let topic = |topic: OffsetFetchResponseTopics| OffsetFetchResponseTopic {
+        name: topic.name,
+        partitions: topic.partitions.into_iter().map(partition).collect(),
+    };
+    let topics = group.topics.into_iter().map(topic).collect();
+    OffsetFetchResponse { topics, error_code: group.error_code, ..Default::default() }
+}
+
+/// One group's error: version 1 has no place for it but each partition.
+pub fn offset_fetch_error(group: &OffsetFetchRequestGroup, version: i16, error: ErrorCode) -> OffsetFetchResponseGroup {
+    let group_id = group.group_id.clone();
+    if version >= 2 {
+        return OffsetFetchResponseGroup { group_id, error_code: error.number(), ..Default::default() };
+    }
+    let topics = group.topics.iter().flatten().map(|topic| OffsetFetchResponseTopics {
+        name: topic.name.clone(),
+        partitions: topic.partition_indexes.iter().map(|index| no_offset(*index, error)).collect(),
+        ..Default::default()
+    });
+    OffsetFetchResponseGroup { group_id, topics: topics.collect(), ..Default::default() }
+}
+
+/// What is said of a partition without a committed offset.
+pub(super) fn no_offset(partition_index: i32, error: ErrorCode) -> OffsetFetchResponsePartitions {
+    OffsetFetchResponsePartitions {
+        partition_index,
+        committed_offset: -1,
+        committed_leader_epoch: -1,
+        metadata: Some(String::new()),
+        error_code: error.number(),
+    }
+}

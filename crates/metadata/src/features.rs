@@ -1,0 +1,50 @@
+//! The features that a cluster can finalize, with the levels that this program supports.
+//!
+//! Source: `Feature`, `MetadataVersion`, `KRaftVersion`; the initial levels are those of a fresh Kafka 4.3.1.
+
+use milena_protocol::messages::{FeatureLevelRecord, MetadataRecord};
+
+use crate::image::LevelRange;
+
+/// The feature that says which record versions are written.
+pub const METADATA_VERSION: &str = "metadata.version";
+/// 4.3-IV0.
+pub const METADATA_VERSION_LEVEL: i16 = 30;
+/// The quorum protocol's feature. Its level lives in control records, not among the finalized features.
+pub const KRAFT_VERSION: &str = "kraft.version";
+/// Eligible leader replicas (KIP-966).
+pub const ELR_VERSION: &str = "eligible.leader.replicas.version";
+
+/// One feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Feature {
+    /// Kafka's name.
+    pub name: &'static str,
+    /// Levels that a broker of this program supports: what registration and ApiVersions say.
+    pub supported: LevelRange,
+    /// Level in a new cluster.
+    pub initial: i16,
+}
+
+const fn feature(name: &'static str, min: i16, max: i16, initial: i16) -> Feature {
+    Feature { name, supported: LevelRange { min, max }, initial }
+}
+
+/// Every feature but `kraft.version`, in the order in which a new cluster's records name them. Groups of KIP-848,
+/// share groups, streams groups and transactions are not among them as long as their requests are not served:
+/// clients take a finalized feature for a promise.
+pub const FEATURES: &[Feature] = &[
+    feature(METADATA_VERSION, 7, METADATA_VERSION_LEVEL, METADATA_VERSION_LEVEL),
+    feature(ELR_VERSION, 0, 1, 1),
+];
+
+/// `kraft.version` as nodes register it.
+pub const KRAFT_FEATURE: Feature = feature(KRAFT_VERSION, 0, 1, 1);
+
+/// What `bootstrap.checkpoint` of a new cluster holds.
+pub fn bootstrap_records() -> Vec<MetadataRecord> {
+    let record = |feature: &Feature| {
+        FeatureLevelRecord { name: feature.name.to_string(), feature_level: feature.initial }.into()
+    };
+    FEATURES.iter().map(record).collect()
+}

@@ -1,0 +1,73 @@
+//! One account of memory for request frames. A frame over [`FREE_FRAME_BYTES`] reserves its size before its
+//! body is read; while nothing is left, that connection is not read, and no other is affected.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Frames up to this size need no reservation.
+pub const FREE_FRAME_BYTES: usize = 64 * 1024;
+/// The account counts in units of this size, so that a quarter of any machine's memory fits its counter.
+const UNIT_BYTES: usize = 4 * 1024;
+
+/// The memory that large frames may take together.
+#[derive(Debug)]
+pub struct Account {
+    units: Arc<Semaphore>,
+    units_max: usize,
+}
+
+/// Memory set aside; given back on drop.
+#[derive(Debug)]
+pub struct Reservation(#[allow(dead_code)] OwnedSemaphorePermit);
+
+impl Account {
+    /// An account of `size_bytes`, and of one frame of `frame_bytes_max` at the least: else the largest
+    /// frame that is allowed could never be read.
+    pub fn new(size_bytes: usize, frame_bytes_max: usize) -> Account {
+        let units_max = size_bytes.max(frame_bytes_max).div_ceil(UNIT_BYTES).min(Semaphore::MAX_PERMITS);
+        Account { units: Arc::new(Semaphore::new(units_max)), units_max }
+    }
+
+    /// Waits until `size_bytes` are free. Waiters are served in order, so a large frame is not passed over for ever.
+    pub async fn reserve(&self, size_bytes: usize) -> Option<Reservation> {
+        if size_bytes <= FREE_FRAME_BYTES {
+            return None;
+        }
+        let units = size_bytes.div_ceil(UNIT_BYTES).min(self.units_max) as u32;
+        let permit = Arc::clone(&self.units).acquire_many_owned(units).await.expect("the semaphore is never closed");
+        Some(Reservation(permit))
+    }
+
+    /// Bytes reserved now.
+    pub fn reserved_bytes(&self) -> usize {
+        (self.units_max - self.units.available_permits()) * UNIT_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_dropped_is_free_again() {
+        let account = Account::new(1 << 20, 1 << 20);
+        let first = account.reserve(1 << 20).await;
+        assert_eq!(account.reserved_bytes(), 1 << 20);
+        let mut second = pin!(account.reserve(FREE_FRAME_BYTES + 1));
+        let waits = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending())).await;
+        assert!(waits, "nothing is left");
+        drop(first);
+        assert!(second.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn small_frames_are_free() {
+        let account = Account::new(0, 0);
+        assert!(account.reserve(FREE_FRAME_BYTES).await.is_none());
+    }
+}

@@ -1,0 +1,168 @@
+//! DescribeCluster and DescribeTopicPartitions.
+
+use milena_metadata::image::Topic;
+use milena_metadata::topic_name;
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use milena_protocol::messages::describe_topic_partitions_response::{
+    Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+};
+use milena_protocol::messages::{
+    DescribeClusterRequest, DescribeClusterResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+};
+
+use crate::api::metadata::{View, ids};
+use milena_metadata::topic_name::is_internal;
+use crate::api::operations;
+use crate::dispatch::Call;
+use crate::world::World;
+
+/// `EndpointType.BROKER`
+const BROKERS: i8 = 1;
+/// `EndpointType.CONTROLLER`
+const CONTROLLERS: i8 = 2;
+/// Partitions of one answer, whatever is asked for (`max.request.partition.size.limit`).
+const PARTITIONS_MAX: i32 = 2000;
+
+/// Cluster id and brokers.
+pub async fn describe_cluster<W: World>(
+    call: &Call<'_, W>,
+    request: DescribeClusterRequest,
+) -> DescribeClusterResponse {
+    if request.endpoint_type != BROKERS {
+        let error = match request.endpoint_type {
+            CONTROLLERS => ErrorCode::MismatchedEndpointType,
+            _ => ErrorCode::UnsupportedEndpointType,
+        };
+        let error_message = Some("this listener answers for brokers only".to_owned());
+        return DescribeClusterResponse { error_code: error.number(), error_message, ..Default::default() };
+    }
+    let image = call.node.image();
+    let view = View { image: &image, listener: &call.peer.listener, version: call.version() };
+    let shown = image.brokers().filter(|broker| !broker.fenced || request.include_fenced_brokers);
+    let brokers = shown.filter_map(|broker| {
+        let (host, port) = view.address(broker)?;
+        let is_fenced = broker.fenced;
+        Some(DescribeClusterBroker { broker_id: broker.id.0, host, port, rack: broker.rack.clone(), is_fenced })
+    });
+    let mut response = DescribeClusterResponse {
+        endpoint_type: BROKERS,
+        cluster_id: call.node.cluster_id.clone(),
+        controller_id: view.any_broker().0,
+        brokers: brokers.collect(),
+        ..Default::default()
+    };
+    if request.include_cluster_authorized_operations {
+        response.cluster_authorized_operations = operations::CLUSTER;
+    }
+    response
+}
+
+/// Partitions of topics in the order of their names, page by page (trap 23).
+pub async fn describe_topic_partitions<W: World>(
+    call: &Call<'_, W>,
+    request: DescribeTopicPartitionsRequest,
+) -> DescribeTopicPartitionsResponse {
+    let image = call.node.image();
+    let view = View { image: &image, listener: &call.peer.listener, version: call.version() };
+    let from = request.cursor.as_ref().map_or("", |cursor| cursor.topic_name.as_str());
+    let all = request.topics.is_empty();
+    let mut names: Vec<&str> = match all {
+        true => image.topics_from(from).map(|topic| &*topic.name).collect(),
+        false => request.topics.iter().map(|topic| topic.name.as_str()).filter(|name| *name >= from).collect(),
+    };
+    names.sort_unstable();
+    names.dedup();
+    if let Some(cursor) = &request.cursor
+        && (cursor.partition_index < 0 || (!all && !names.contains(&from)))
+    {
+        return invalid(&request);
+    }
+    let mut page = Page { view, left: request.response_partition_limit.clamp(1, PARTITIONS_MAX), topics: Vec::new() };
+    let mut next_cursor = None;
+    for name in names {
+        let start = request.cursor.as_ref().filter(|_| name == from).map_or(0, |cursor| cursor.partition_index);
+        next_cursor = page.add(name, start, !all);
+        if next_cursor.is_some() {
+            break;
+        }
+    }
+    DescribeTopicPartitionsResponse { topics: page.topics, next_cursor, ..Default::default() }
+}
+
+/// Every topic of the request with INVALID_REQUEST, as Kafka answers a cursor that cannot be.
+fn invalid(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topics = request.topics.iter().map(|topic| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::InvalidRequest.number(),
+        name: Some(topic.name.clone()),
+        ..Default::default()
+    });
+    DescribeTopicPartitionsResponse { topics: topics.collect(), ..Default::default() }
+}
+
+/// One answer being filled.
+struct Page<'a> {
+    view: View<'a>,
+    /// Partitions that still fit.
+    left: i32,
+    topics: Vec<DescribeTopicPartitionsResponseTopic>,
+}
+
+impl Page<'_> {
+    /// Adds a topic from partition `start` on; returns where the next page begins if this one is full.
+    fn add(&mut self, name: &str, start: i32, say_missing: bool) -> Option<Cursor> {
+        if self.left == 0 {
+            return Some(Cursor { topic_name: name.to_owned(), partition_index: 0 });
+        }
+        let Some(topic) = self.view.image.topic(name) else {
+            if say_missing {
+                self.topics.push(missing(name));
+            }
+            return None;
+        };
+        let partitions = self.partitions(topic, start);
+        self.left -= partitions.len() as i32;
+        let next = start + partitions.len() as i32;
+        self.topics.push(DescribeTopicPartitionsResponseTopic {
+            name: Some(topic.name.to_string()),
+            topic_id: topic.id,
+            is_internal: is_internal(name),
+            partitions,
+            topic_authorized_operations: operations::TOPIC,
+            ..Default::default()
+        });
+        let more = (next as usize) < topic.partitions.len();
+        more.then(|| Cursor { topic_name: name.to_owned(), partition_index: next })
+    }
+
+    fn partitions(&self, topic: &Topic, start: i32) -> Vec<DescribeTopicPartitionsResponsePartition> {
+        let from_start = topic.partitions.range(start..).take(self.left as usize);
+        from_start
+            .map(|(index, partition)| DescribeTopicPartitionsResponsePartition {
+                partition_index: *index,
+                leader_id: self.view.leader(partition).map_or(-1, |leader| leader.0),
+                leader_epoch: partition.leader_epoch.0,
+                replica_nodes: ids(&partition.replicas),
+                isr_nodes: ids(&partition.isr),
+                eligible_leader_replicas: Some(ids(&partition.elr)),
+                last_known_elr: Some(ids(&partition.last_known_elr)),
+                offline_replicas: self.view.offline(partition),
+                ..Default::default()
+            })
+            .collect()
+    }
+}
+
+fn missing(name: &str) -> DescribeTopicPartitionsResponseTopic {
+    let error = match topic_name::validate(name) {
+        Ok(()) => ErrorCode::UnknownTopicOrPartition,
+        Err(_) => ErrorCode::InvalidTopicException,
+    };
+    DescribeTopicPartitionsResponseTopic {
+        error_code: error.number(),
+        name: Some(name.to_owned()),
+        is_internal: is_internal(name),
+        topic_authorized_operations: operations::TOPIC,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,152 @@
+//! DescribeConfigs from the applied image; AlterConfigs and IncrementalAlterConfigs by the controller.
+//!
+//! Source: `ConfigHelper`, `ConfigAdminManager`.
+
+use std::collections::BTreeMap;
+
+use milena_metadata::configs::{self, Described, Kind, Layers, Resource};
+use milena_metadata::controller::{Request, Response};
+use milena_metadata::image::Image;
+use milena_metadata::topic_name;
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use milena_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use milena_protocol::messages::{
+    AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
+
+use crate::control::ask;
+use crate::dispatch::Call;
+use crate::world::World;
+
+/// Numbers of resource kinds on the wire (`ConfigResource.Type`).
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
+
+/// Sets, deletes, appends to and subtracts from single settings.
+pub async fn incremental_alter_configs<W: World>(
+    call: &Call<'_, W>,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    ask!(call, Request::IncrementalAlterConfigs(request), Response::IncrementalAlterConfigs)
+}
+
+/// Replaces all settings of resources (trap 168).
+pub async fn alter_configs<W: World>(call: &Call<'_, W>, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    ask!(call, Request::AlterConfigs(request), Response::AlterConfigs)
+}
+
+/// Settings in force with where they come from.
+pub async fn describe_configs<W: World>(
+    call: &Call<'_, W>,
+    request: DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
+    let image = call.node.image();
+    let results = request.resources.iter().map(|resource| {
+        let mut result = DescribeConfigsResult {
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            error_message: None,
+            ..Default::default()
+        };
+        match described(call, &image, resource) {
+            Ok(described) => {
+                let wanted = described.into_iter().filter(|entry| is_wanted(resource, &entry.name));
+                result.configs = wanted.map(|entry| entry_of(entry, &request, call.version())).collect();
+            }
+            Err((error, message)) => {
+                result.error_code = error.number();
+                result.error_message = Some(message);
+            }
+        }
+        result
+    });
+    DescribeConfigsResponse { results: results.collect(), ..Default::default() }
+}
+
+/// Trap 164: no keys means all; unknown keys find nothing.
+fn is_wanted(resource: &DescribeConfigsResource, name: &str) -> bool {
+    match &resource.configuration_keys {
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| key == name),
+        _ => true,
+    }
+}
+
+fn described<W: World>(
+    call: &Call<'_, W>,
+    image: &Image,
+    resource: &DescribeConfigsResource,
+) -> Result<Vec<Described>, (ErrorCode, String)> {
+    let name = &resource.resource_name;
+    let kind = match resource.resource_type {
+        TOPIC => {
+            topic_name::validate(name).map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
+            let known = image.topic(name).is_some();
+            known.then_some(Kind::Topic).ok_or((ErrorCode::UnknownTopicOrPartition, format!("no topic {name}")))?
+        }
+        BROKER => Kind::Broker,
+        CLIENT_METRICS => Kind::ClientMetrics,
+        GROUP if name.is_empty() => {
+            return Err((ErrorCode::InvalidRequest, "a group's name must not be empty".to_owned()));
+        }
+        GROUP => Kind::Group,
+        other => return Err((ErrorCode::InvalidRequest, format!("resources of type {other} have no configs"))),
+    };
+    // Trap 163: a broker speaks for itself, or with an empty name for all.
+    let own = call.node.settings.node_id.0;
+    if kind == Kind::Broker && !name.is_empty() && name.parse() != Ok(own) {
+        return Err((ErrorCode::InvalidRequest, format!("this is broker {own}; ask broker {name} itself")));
+    }
+    let set = Set::read(call, image, &Resource { kind, name: name.clone() });
+    if kind == Kind::Broker && name.is_empty() {
+        return Ok(configs::describe_all_brokers(&set.all_brokers));
+    }
+    Ok(configs::describe(kind, set.layers()))
+}
+
+/// The settings that bear on a resource, by where they were set.
+pub(crate) struct Set<'a> {
+    own: BTreeMap<String, String>,
+    broker: BTreeMap<String, String>,
+    all_brokers: BTreeMap<String, String>,
+    file: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Set<'a> {
+    fn read<W: World>(call: &'a Call<'_, W>, image: &Image, resource: &Resource) -> Set<'a> {
+        let of = |resource: &Resource| image.config(resource).clone();
+        let broker = |name: String| of(&Resource { kind: Kind::Broker, name });
+        Set {
+            own: if resource.kind == Kind::Broker { BTreeMap::new() } else { of(resource) },
+            broker: broker(call.node.settings.node_id.to_string()),
+            all_brokers: broker(String::new()),
+            file: &call.node.settings.file,
+        }
+    }
+
+    fn layers(&self) -> Layers<'_> {
+        Layers { own: &self.own, broker: &self.broker, all_brokers: &self.all_brokers, file: self.file }
+    }
+}
+
+fn entry_of(entry: Described, request: &DescribeConfigsRequest, version: i16) -> DescribeConfigsResourceResult {
+    let synonyms = entry.synonyms.into_iter().filter(|_| request.include_synonyms).map(|synonym| {
+        DescribeConfigsSynonym { name: synonym.name, value: synonym.value, source: synonym.source as i8 }
+    });
+    let documented = version >= 3 && request.include_documentation;
+    DescribeConfigsResourceResult {
+        name: entry.name,
+        value: entry.value,
+        read_only: entry.read_only,
+        config_source: entry.source as i8,
+        is_sensitive: entry.sensitive,
+        synonyms: synonyms.collect(),
+        config_type: entry.kind.map_or(0, |kind| kind as i8),
+        documentation: documented.then_some(entry.doc),
+    }
+}

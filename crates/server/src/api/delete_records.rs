@@ -1,0 +1,50 @@
+//! DeleteRecords: moves the log start forward.
+//!
+//! Source: `ReplicaManager.deleteRecords`, `Partition.deleteRecordsOnLeader`.
+
+use milena_partition::DeleteRecordsError;
+use milena_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
+use milena_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
+use milena_protocol::{ErrorCode, Offset};
+
+use milena_metadata::topic_name::is_internal;
+use crate::dispatch::Call;
+use crate::world::World;
+
+/// The wire's word for "up to the high watermark".
+const TO_HIGH_WATERMARK: i64 = -1;
+
+/// Answers each partition by itself (trap 86).
+pub async fn delete_records<W: World>(call: &Call<'_, W>, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let topics = request.topics.iter().map(|topic| DeleteRecordsTopicResult {
+        name: topic.name.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|asked| match delete(call, &topic.name, asked.partition_index, asked.offset) {
+                Ok(log_start) => result(asked.partition_index, log_start, ErrorCode::None),
+                Err(error) => result(asked.partition_index, Offset::NONE, error),
+            })
+            .collect(),
+    });
+    DeleteRecordsResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn result(partition_index: i32, low_watermark: Offset, error: ErrorCode) -> DeleteRecordsPartitionResult {
+    DeleteRecordsPartitionResult { partition_index, low_watermark: low_watermark.0, error_code: error.number() }
+}
+
+fn delete<W: World>(call: &Call<'_, W>, topic: &str, partition: i32, to: i64) -> Result<Offset, ErrorCode> {
+    let replica = call.node.partitions.replica(topic, partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if is_internal(topic) {
+        return Err(ErrorCode::InvalidTopicException);
+    }
+    let to = (to != TO_HIGH_WATERMARK).then_some(Offset(to));
+    let deleted = replica.delete_records(to).ok_or(ErrorCode::KafkaStorageError)?;
+    deleted.map_err(|error| match error {
+        DeleteRecordsError::NotLeader => ErrorCode::NotLeaderOrFollower,
+        DeleteRecordsError::CompactedOnly => ErrorCode::PolicyViolation,
+        DeleteRecordsError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        DeleteRecordsError::Disk(_) => ErrorCode::KafkaStorageError,
+    })
+}

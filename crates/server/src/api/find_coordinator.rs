@@ -1,0 +1,86 @@
+//! FindCoordinator: which broker leads the internal partition that a group belongs to.
+//!
+//! Source: `KafkaApis.getCoordinator`.
+
+use milena_coordinators::group::partition_for;
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::find_coordinator_response::Coordinator;
+use milena_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
+
+use crate::api::metadata::View;
+use crate::auto_create;
+use crate::dispatch::Call;
+use crate::shards::GROUPS_TOPIC;
+use crate::world::World;
+
+/// Key type of a group.
+const GROUP: i8 = 0;
+/// Key type of a transactional id.
+const TRANSACTION: i8 = 1;
+/// Key type of a share partition.
+const SHARE: i8 = 2;
+/// First version that asks for several keys.
+const BATCH_SINCE: i16 = 4;
+
+/// Finds coordinators; creates the internal topic when it is needed for the first time (trap 24).
+pub async fn find_coordinator<W: World>(
+    call: &Call<'_, W>,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    if call.version() >= BATCH_SINCE {
+        let keys = request.coordinator_keys.into_iter();
+        let coordinators = keys.map(|key| find(call, request.key_type, key)).collect();
+        return FindCoordinatorResponse { coordinators, ..Default::default() };
+    }
+    let found = find(call, request.key_type, request.key);
+    FindCoordinatorResponse {
+        error_code: found.error_code,
+        error_message: found.error_message,
+        node_id: found.node_id,
+        host: found.host,
+        port: found.port,
+        ..Default::default()
+    }
+}
+
+fn find<W: World>(call: &Call<'_, W>, key_type: i8, key: String) -> Coordinator {
+    match leader(call, key_type, &key) {
+        Ok((node_id, host, port)) => {
+            Coordinator { key, node_id, host, port, error_message: Some(String::new()), ..Default::default() }
+        }
+        Err((error, message)) => Coordinator {
+            key,
+            node_id: -1,
+            host: String::new(),
+            port: -1,
+            error_code: error.number(),
+            error_message: Some(message.to_owned()),
+        },
+    }
+}
+
+fn leader<W: World>(
+    call: &Call<'_, W>,
+    key_type: i8,
+    key: &str,
+) -> Result<(i32, String, i32), (ErrorCode, &'static str)> {
+    match key_type {
+        GROUP => {}
+        TRANSACTION => return Err((ErrorCode::CoordinatorNotAvailable, "this broker serves no transactions yet")),
+        SHARE if call.version() >= 6 => {
+            return Err((ErrorCode::CoordinatorNotAvailable, "this broker serves no share groups yet"));
+        }
+        _ => return Err((ErrorCode::InvalidRequest, "no such type of coordinator")),
+    }
+    let unavailable = (ErrorCode::CoordinatorNotAvailable, ErrorCode::CoordinatorNotAvailable.about());
+    let image = call.node.image();
+    let Some(topic) = image.topic(GROUPS_TOPIC) else {
+        auto_create::start(call.node, std::iter::once(&GROUPS_TOPIC.to_owned()));
+        return Err(unavailable);
+    };
+    let view = View { image: &image, listener: &call.peer.listener, version: call.version() };
+    let partition = topic.partitions.get(&partition_for(key, topic.partitions.len() as i32)).ok_or(unavailable)?;
+    let broker = image.broker(partition.leader).filter(|broker| !broker.fenced).ok_or(unavailable)?;
+    let (host, port) = view.address(broker).ok_or(unavailable)?;
+    Ok((broker.id.0, host, port))
+}

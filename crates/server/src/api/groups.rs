@@ -1,0 +1,318 @@
+//! Groups and their offsets: who asks goes to the shard that owns the group; what concerns topics is settled here.
+//!
+//! Source: the group handlers of `KafkaApis`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use milena_coordinators::group::{
+    Context, Request, Response, Settings, partition_for, refuse, request::offset_fetch_groups,
+    request::offset_fetch_response,
+};
+use milena_metadata::image::{Image, Topic};
+use milena_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
+use milena_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use milena_protocol::messages::offset_delete_request::OffsetDeleteRequestTopic;
+use milena_protocol::messages::offset_delete_response::{
+    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
+use milena_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+use milena_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
+};
+use milena_protocol::messages::{
+    DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, HeartbeatRequest,
+    HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
+    ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+    OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
+};
+use milena_protocol::{ErrorCode, Uuid};
+
+use crate::api::operations;
+use crate::dispatch::Call;
+use crate::shards::GROUPS_TOPIC;
+use crate::world::World;
+
+/// First version of OffsetCommit and OffsetFetch that names topics by id.
+const BY_ID: i16 = 10;
+
+/// Takes the response that belongs to a request; the shard answers nothing else.
+macro_rules! expect {
+    ($response:expr, $variant:path) => {
+        match $response {
+            $variant(response) => response,
+            other => unreachable!("the shard answered {other:?}"),
+        }
+    };
+}
+
+fn context<W: World>(call: &Call<'_, W>) -> Context {
+    Context {
+        version: call.version(),
+        client_id: call.header.client_id.clone().unwrap_or_default(),
+        client_address: call.peer.address.ip(),
+        random: call.node.world.random(),
+    }
+}
+
+/// How many partitions the groups are spread over: those of the topic, or those that it will have.
+fn partitions<W: World>(call: &Call<'_, W>) -> i32 {
+    let image = call.node.image();
+    image.topic(GROUPS_TOPIC).map_or(call.node.settings.offsets_partitions, |topic| topic.partitions.len() as i32)
+}
+
+/// Asks the shard of `group_id`, unless the request is refused before.
+async fn ask<W: World>(call: &Call<'_, W>, group_id: &str, request: Request) -> Response {
+    let settings: &Settings = &call.node.settings.groups;
+    if let Some(refusal) = refuse(&request, call.version(), settings) {
+        return refusal;
+    }
+    call.node.shards.ask_group(partitions(call), group_id, context(call), request).await
+}
+
+/// Enters a group.
+pub async fn join_group<W: World>(call: &Call<'_, W>, request: JoinGroupRequest) -> JoinGroupResponse {
+    let group_id = request.group_id.clone();
+    expect!(ask(call, &group_id, Request::Join(request)).await, Response::Join)
+}
+
+/// Hands in or waits for the assignment.
+pub async fn sync_group<W: World>(call: &Call<'_, W>, request: SyncGroupRequest) -> SyncGroupResponse {
+    let group_id = request.group_id.clone();
+    expect!(ask(call, &group_id, Request::Sync(request)).await, Response::Sync)
+}
+
+/// Keeps a member alive.
+pub async fn heartbeat<W: World>(call: &Call<'_, W>, request: HeartbeatRequest) -> HeartbeatResponse {
+    let group_id = request.group_id.clone();
+    expect!(ask(call, &group_id, Request::Heartbeat(request)).await, Response::Heartbeat)
+}
+
+/// Leaves a group.
+pub async fn leave_group<W: World>(call: &Call<'_, W>, request: LeaveGroupRequest) -> LeaveGroupResponse {
+    let group_id = request.group_id.clone();
+    expect!(ask(call, &group_id, Request::Leave(request)).await, Response::Leave)
+}
+
+/// Stores offsets of partitions that exist; the others are answered here.
+pub async fn offset_commit<W: World>(call: &Call<'_, W>, mut request: OffsetCommitRequest) -> OffsetCommitResponse {
+    let image = call.node.image();
+    let by_id = call.version() >= BY_ID;
+    let mut refused = Vec::new();
+    let mut known = Vec::new();
+    for topic in std::mem::take(&mut request.topics) {
+        let (good, bad) = split_commit(&image, topic, by_id);
+        known.extend(good);
+        refused.extend(bad);
+    }
+    if known.is_empty() {
+        return OffsetCommitResponse { topics: refused, ..Default::default() };
+    }
+    request.topics = known;
+    let group_id = request.group_id.clone();
+    let mut response = expect!(ask(call, &group_id, Request::OffsetCommit(request)).await, Response::OffsetCommit);
+    for topic in refused {
+        match response.topics.iter_mut().find(|answered| answered.name == topic.name && !topic.name.is_empty()) {
+            Some(answered) => answered.partitions.extend(topic.partitions),
+            None => response.topics.push(topic),
+        }
+    }
+    response
+}
+
+/// The partitions of a topic that exist, with its name and id filled in, and the answer for those that do not.
+fn split_commit(
+    image: &Image,
+    mut topic: OffsetCommitRequestTopic,
+    by_id: bool,
+) -> (Option<OffsetCommitRequestTopic>, Option<OffsetCommitResponseTopic>) {
+    let found = find(image, &topic.name, topic.topic_id, by_id);
+    let error = if by_id && found.is_none() { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+    let asked = std::mem::take(&mut topic.partitions);
+    let exists = |index| found.is_some_and(|topic| topic.partitions.contains_key(&index));
+    let (good, bad): (Vec<_>, Vec<_>) = asked.into_iter().partition(|partition| exists(partition.partition_index));
+    if let Some(found) = found {
+        topic.name = found.name.to_string();
+        topic.topic_id = found.id;
+    }
+    let bad = bad.into_iter().map(|partition| OffsetCommitResponsePartition {
+        partition_index: partition.partition_index,
+        error_code: error.number(),
+    });
+    let refused = OffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        partitions: bad.collect(),
+    };
+    topic.partitions = good;
+    let known = (!topic.partitions.is_empty()).then_some(topic);
+    (known, (!refused.partitions.is_empty()).then_some(refused))
+}
+
+fn find<'a>(image: &'a Image, name: &str, id: Uuid, by_id: bool) -> Option<&'a Arc<Topic>> {
+    if by_id { image.topic_by_id(id) } else { image.topic(name) }
+}
+
+/// Reads offsets of one or many groups.
+pub async fn offset_fetch<W: World>(call: &Call<'_, W>, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    let (groups, require_stable) = offset_fetch_groups(request, call.version());
+    let mut answers = Vec::with_capacity(groups.len());
+    for group in groups {
+        answers.push(fetch_group(call, group, require_stable).await);
+    }
+    offset_fetch_response(answers, call.version())
+}
+
+async fn fetch_group<W: World>(
+    call: &Call<'_, W>,
+    mut group: OffsetFetchRequestGroup,
+    require_stable: bool,
+) -> OffsetFetchResponseGroup {
+    let image = call.node.image();
+    let by_id = call.version() >= BY_ID;
+    let all = group.topics.is_none();
+    let mut unknown = Vec::new();
+    if by_id && let Some(topics) = group.topics.take() {
+        let (known, missing) = name_topics(&image, topics);
+        group.topics = Some(known);
+        unknown = missing;
+    }
+    let group_id = group.group_id.clone();
+    let asked = Request::OffsetFetch { group, require_stable };
+    let mut answer = expect!(ask(call, &group_id, asked).await, Response::OffsetFetch);
+    if all && by_id {
+        // An offset whose topic has no id any more cannot be said in this version.
+        for topic in answer.topics.iter_mut().filter(|topic| topic.topic_id == Uuid::ZERO) {
+            topic.topic_id = image.topic(&topic.name).map_or(Uuid::ZERO, |topic| topic.id);
+        }
+        answer.topics.retain(|topic| topic.topic_id != Uuid::ZERO);
+    }
+    if answer.error_code == 0 {
+        answer.topics.extend(unknown);
+    }
+    answer
+}
+
+/// Gives topics their names; those without one are answered with an error.
+fn name_topics(
+    image: &Image,
+    topics: Vec<OffsetFetchRequestTopics>,
+) -> (Vec<OffsetFetchRequestTopics>, Vec<OffsetFetchResponseTopics>) {
+    let mut known = Vec::new();
+    let mut unknown = Vec::new();
+    for mut topic in topics {
+        if let Some(found) = image.topic_by_id(topic.topic_id) {
+            topic.name = found.name.to_string();
+            known.push(topic);
+            continue;
+        }
+        let partitions = topic.partition_indexes.iter().map(|index| OffsetFetchResponsePartitions {
+            partition_index: *index,
+            committed_offset: -1,
+            error_code: ErrorCode::UnknownTopicId.number(),
+            ..Default::default()
+        });
+        unknown.push(OffsetFetchResponseTopics {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            partitions: partitions.collect(),
+        });
+    }
+    (known, unknown)
+}
+
+/// Deletes offsets of partitions that exist; the others are answered here.
+pub async fn offset_delete<W: World>(call: &Call<'_, W>, mut request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+    let image = call.node.image();
+    let mut refused: Vec<OffsetDeleteResponseTopic> = Vec::new();
+    let mut known: Vec<OffsetDeleteRequestTopic> = Vec::new();
+    for mut topic in std::mem::take(&mut request.topics) {
+        let found = image.topic(&topic.name);
+        let exists = |index| found.is_some_and(|topic| topic.partitions.contains_key(&index));
+        let (good, bad): (Vec<_>, Vec<_>) =
+            topic.partitions.into_iter().partition(|partition| exists(partition.partition_index));
+        let bad = bad.into_iter().map(|partition| OffsetDeleteResponsePartition {
+            partition_index: partition.partition_index,
+            error_code: ErrorCode::UnknownTopicOrPartition.number(),
+        });
+        refused.push(OffsetDeleteResponseTopic { name: topic.name.clone(), partitions: bad.collect() });
+        topic.partitions = good;
+        known.push(topic);
+    }
+    known.retain(|topic| !topic.partitions.is_empty());
+    refused.retain(|topic| !topic.partitions.is_empty());
+    request.topics = known;
+    let group_id = request.group_id.clone();
+    let mut response = expect!(ask(call, &group_id, Request::OffsetDelete(request)).await, Response::OffsetDelete);
+    if response.error_code != 0 {
+        return response;
+    }
+    for topic in refused {
+        match response.topics.iter_mut().find(|answered| answered.name == topic.name) {
+            Some(answered) => answered.partitions.extend(topic.partitions),
+            None => response.topics.push(topic),
+        }
+    }
+    response
+}
+
+/// Splits groups by the shard that owns them, keeping the order within each.
+fn by_shard<W: World>(call: &Call<'_, W>, groups: Vec<String>) -> BTreeMap<i32, Vec<String>> {
+    let partitions = partitions(call);
+    let mut shards: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+    for group in groups {
+        shards.entry(partition_for(&group, partitions)).or_default().push(group);
+    }
+    shards
+}
+
+/// State and members of groups.
+pub async fn describe_groups<W: World>(
+    call: &Call<'_, W>,
+    request: DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
+    let with_operations = call.version() >= 3 && request.include_authorized_operations;
+    let mut groups = Vec::with_capacity(request.groups.len());
+    let order = request.groups.clone();
+    for (shard, asked) in by_shard(call, request.groups) {
+        let response = call.node.shards.ask(shard, context(call), Request::DescribeGroups(asked)).await;
+        groups.extend(expect!(response, Response::DescribeGroups));
+    }
+    groups.sort_by_key(|group| order.iter().position(|id| *id == group.group_id));
+    for group in groups.iter_mut().filter(|group| with_operations && group.error_code == 0) {
+        group.authorized_operations = operations::GROUP;
+    }
+    DescribeGroupsResponse { groups, ..Default::default() }
+}
+
+/// The groups of every shard on this node.
+pub async fn list_groups<W: World>(call: &Call<'_, W>, request: ListGroupsRequest) -> ListGroupsResponse {
+    let mut listed = ListGroupsResponse::default();
+    for shard in call.node.shards.led() {
+        let response = call.node.shards.ask(shard, context(call), Request::ListGroups(request.clone())).await;
+        let part = expect!(response, Response::ListGroups);
+        match ErrorCode::from_number(part.error_code) {
+            // The shard moved away between the two questions.
+            ErrorCode::NotCoordinator => {}
+            ErrorCode::None => listed.groups.extend(part.groups),
+            _ => return ListGroupsResponse { error_code: part.error_code, ..Default::default() },
+        }
+    }
+    listed
+}
+
+/// Deletes empty groups.
+pub async fn delete_groups<W: World>(call: &Call<'_, W>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+    let mut results = Vec::with_capacity(request.groups_names.len());
+    for (shard, asked) in by_shard(call, request.groups_names) {
+        let (good, bad): (Vec<_>, Vec<_>) = asked.into_iter().partition(|group| !group.is_empty());
+        let refusal = Request::DeleteGroups(bad).failure(call.version(), ErrorCode::InvalidGroupId);
+        results.extend(expect!(refusal, Response::DeleteGroups));
+        if good.is_empty() {
+            continue;
+        }
+        let response = call.node.shards.ask(shard, context(call), Request::DeleteGroups(good)).await;
+        results.extend(expect!(response, Response::DeleteGroups));
+    }
+    DeleteGroupsResponse { results, ..Default::default() }
+}

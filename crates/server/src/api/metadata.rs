@@ -1,0 +1,222 @@
+//! Metadata: brokers, topics, leaders.
+//!
+//! Source: `KafkaApis.handleTopicMetadataRequest`, `KRaftMetadataCache`.
+
+use milena_metadata::image::{Broker, Image, Partition, Topic};
+use milena_metadata::topic_name;
+use milena_protocol::messages::metadata_request::MetadataRequestTopic;
+use milena_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use milena_protocol::messages::{MetadataRequest, MetadataResponse};
+use milena_protocol::{ErrorCode, NodeId, Uuid};
+
+use milena_metadata::topic_name::is_internal;
+use crate::api::operations;
+use crate::auto_create;
+use crate::dispatch::Call;
+use crate::world::World;
+
+/// First version that may name topics by id.
+const BY_ID: i16 = 12;
+
+/// Answers from the applied image; creates missing topics where that is wanted and allowed.
+pub async fn metadata<W: World>(call: &Call<'_, W>, request: MetadataRequest) -> MetadataResponse {
+    let image = call.node.image();
+    let version = call.version();
+    if let Some(refused) = refused(&request, version) {
+        return refused;
+    }
+    let view = View { image: &image, listener: &call.peer.listener, version };
+    let mut topics = match asked(&request, version) {
+        None => image.topics().map(|topic| view.topic(topic)).collect(),
+        Some(asked) => named(call, &view, &asked, request.allow_auto_topic_creation),
+    };
+    if version >= 8 && request.include_topic_authorized_operations {
+        for topic in &mut topics {
+            topic.topic_authorized_operations = operations::TOPIC;
+        }
+    }
+    let mut response = MetadataResponse {
+        brokers: view.brokers(),
+        cluster_id: Some(call.node.cluster_id.clone()),
+        controller_id: view.any_broker().0,
+        topics,
+        ..Default::default()
+    };
+    if (8..=10).contains(&version) && request.include_cluster_authorized_operations {
+        response.cluster_authorized_operations = operations::CLUSTER;
+    }
+    response
+}
+
+/// Names and ids may be given only where the version can mean them.
+fn refused(request: &MetadataRequest, version: i16) -> Option<MetadataResponse> {
+    let topics = request.topics.as_ref()?;
+    let wrong = |topic: &MetadataRequestTopic| topic.name.is_none() || topic.topic_id != Uuid::ZERO;
+    if version >= BY_ID || !topics.iter().any(wrong) {
+        return None;
+    }
+    let topics = topics.iter().map(|topic| MetadataResponseTopic {
+        error_code: ErrorCode::InvalidRequest.number(),
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..Default::default()
+    });
+    Some(MetadataResponse { topics: topics.collect(), ..Default::default() })
+}
+
+/// The topics that are asked for; `None` for all. Trap 14: in version 0 an empty list means all.
+fn asked(request: &MetadataRequest, version: i16) -> Option<Vec<MetadataRequestTopic>> {
+    match &request.topics {
+        Some(topics) if version == 0 && topics.is_empty() => None,
+        topics => topics.clone(),
+    }
+}
+
+fn named<W: World>(
+    call: &Call<'_, W>,
+    view: &View<'_>,
+    asked: &[MetadataRequestTopic],
+    may_create: bool,
+) -> Vec<MetadataResponseTopic> {
+    // As soon as one topic is named by id, names are not looked at.
+    if asked.iter().any(|topic| topic.topic_id != Uuid::ZERO) {
+        let ids = asked.iter().map(|topic| topic.topic_id).filter(|id| *id != Uuid::ZERO);
+        return ids.map(|id| view.topic_by_id(id)).collect();
+    }
+    let mut answered = Vec::new();
+    let mut missing = Vec::new();
+    for name in asked.iter().filter_map(|topic| topic.name.as_ref()) {
+        match view.image.topic(name) {
+            Some(topic) => answered.push(view.topic(topic)),
+            None => missing.push(name.clone()),
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    if may_create && call.node.settings.auto_create_topics {
+        auto_create::start(call.node, missing.iter().filter(|name| topic_name::validate(name).is_ok()));
+    }
+    answered.extend(missing.into_iter().map(absent));
+    answered
+}
+
+/// Trap 18: a topic that is only being created does not exist yet.
+fn absent(name: String) -> MetadataResponseTopic {
+    let error = match topic_name::validate(&name) {
+        Ok(()) => ErrorCode::UnknownTopicOrPartition,
+        Err(_) => ErrorCode::InvalidTopicException,
+    };
+    let is_internal = is_internal(&name);
+    MetadataResponseTopic { error_code: error.number(), name: Some(name), is_internal, ..Default::default() }
+}
+
+/// The image as one listener's clients see it.
+pub(crate) struct View<'a> {
+    pub(crate) image: &'a Image,
+    pub(crate) listener: &'a str,
+    pub(crate) version: i16,
+}
+
+impl View<'_> {
+    /// Where a broker is reached by this listener's clients.
+    pub(crate) fn address(&self, broker: &Broker) -> Option<(String, i32)> {
+        let endpoint = broker.endpoints.iter().find(|endpoint| endpoint.listener == *self.listener)?;
+        Some((endpoint.host.clone(), i32::from(endpoint.port)))
+    }
+
+    /// Trap 22: fenced brokers are no part of the broker list.
+    fn brokers(&self) -> Vec<MetadataResponseBroker> {
+        let alive = self.image.brokers().filter(|broker| !broker.fenced);
+        alive
+            .filter_map(|broker| {
+                let (host, port) = self.address(broker)?;
+                Some(MetadataResponseBroker { node_id: broker.id.0, host, port, rack: broker.rack.clone() })
+            })
+            .collect()
+    }
+
+    /// Trap 15: clients are shown any broker that is alive as controller; it forwards.
+    pub(crate) fn any_broker(&self) -> NodeId {
+        self.image.brokers().find(|broker| !broker.fenced).map_or(NodeId::NONE, |broker| broker.id)
+    }
+
+    fn topic_by_id(&self, id: Uuid) -> MetadataResponseTopic {
+        match self.image.topic_by_id(id) {
+            Some(topic) => self.topic(topic),
+            None => MetadataResponseTopic {
+                error_code: ErrorCode::UnknownTopicId.number(),
+                name: None,
+                topic_id: id,
+                ..Default::default()
+            },
+        }
+    }
+
+    fn topic(&self, topic: &Topic) -> MetadataResponseTopic {
+        let partitions = topic.partitions.iter().map(|(index, partition)| self.partition(*index, partition));
+        MetadataResponseTopic {
+            name: Some(topic.name.to_string()),
+            topic_id: topic.id,
+            is_internal: is_internal(&topic.name),
+            partitions: partitions.collect(),
+            ..Default::default()
+        }
+    }
+
+    fn partition(&self, index: i32, partition: &Partition) -> MetadataResponsePartition {
+        // In version 0 a replica that is down is an error; later it is merely listed as offline.
+        let (replicas, isr) = match self.version {
+            0 => (self.reachable(&partition.replicas), self.reachable(&partition.isr)),
+            _ => (ids(&partition.replicas), ids(&partition.isr)),
+        };
+        let leader = self.leader(partition);
+        let error = match leader {
+            Err(error) => error,
+            Ok(_) if replicas.len() < partition.replicas.len() || isr.len() < partition.isr.len() => {
+                ErrorCode::ReplicaNotAvailable
+            }
+            Ok(_) => ErrorCode::None,
+        };
+        MetadataResponsePartition {
+            error_code: error.number(),
+            partition_index: index,
+            leader_id: leader.unwrap_or(NodeId::NONE).0,
+            leader_epoch: partition.leader_epoch.0,
+            replica_nodes: replicas,
+            isr_nodes: isr,
+            offline_replicas: self.offline(partition),
+        }
+    }
+
+    /// Traps 16 and 17: the leader, or why there is none that this listener's clients can reach.
+    pub(crate) fn leader(&self, partition: &Partition) -> Result<NodeId, ErrorCode> {
+        let Some(broker) = self.image.broker(partition.leader) else { return Err(ErrorCode::LeaderNotAvailable) };
+        match self.address(broker) {
+            Some(_) => Ok(broker.id),
+            None if self.version >= 6 => Err(ErrorCode::ListenerNotFound),
+            None => Err(ErrorCode::LeaderNotAvailable),
+        }
+    }
+
+    fn reachable(&self, nodes: &[NodeId]) -> Vec<i32> {
+        nodes.iter().filter(|node| !self.is_offline(**node)).map(|node| node.0).collect()
+    }
+
+    pub(crate) fn offline(&self, partition: &Partition) -> Vec<i32> {
+        partition.replicas.iter().filter(|node| self.is_offline(**node)).map(|node| node.0).collect()
+    }
+
+    fn is_offline(&self, node: NodeId) -> bool {
+        match self.image.broker(node) {
+            Some(broker) => broker.fenced || self.address(broker).is_none(),
+            None => true,
+        }
+    }
+}
+
+/// Node ids as the wire carries them.
+pub(crate) fn ids(nodes: &[NodeId]) -> Vec<i32> {
+    nodes.iter().map(|node| node.0).collect()
+}

@@ -1,0 +1,191 @@
+//! Produce: one batch per partition, appended and answered.
+//!
+//! Source: `KafkaApis.handleProduceRequest`, `ReplicaManager.appendRecords`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use milena_base::Millis;
+use milena_metadata::image::Image;
+use milena_partition::Appended;
+use milena_protocol::messages::produce_request::PartitionProduceData;
+use milena_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use milena_protocol::messages::{ProduceRequest, ProduceResponse};
+use milena_protocol::wire::Records;
+use milena_protocol::{ErrorCode, Offset, Uuid};
+
+use milena_metadata::topic_name::is_internal;
+use crate::api::metadata::View;
+use crate::dispatch::{Call, Outcome};
+use crate::partitions::{Refused, Replica};
+use crate::world::World;
+
+/// First version that names topics by id.
+const BY_ID: i16 = 13;
+/// First version that may be told who leads (KIP-951).
+const LEADER_HINTS: i16 = 10;
+/// The client id that may write to internal topics (trap 52).
+const ADMIN_CLIENT: &str = "__admin_client";
+
+/// Appends what is sent and answers, unless the producer wants no answer.
+pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> Outcome<W::Disk> {
+    let started = Instant::now();
+    let mut response = ProduceResponse::default();
+    for topic in request.topic_data {
+        let name = named(call, &topic.name, topic.topic_id);
+        let mut answers = Vec::with_capacity(topic.partition_data.len());
+        for data in topic.partition_data {
+            answers.push(append(call, name.as_deref(), data, request.acks).await);
+        }
+        response.responses.push(TopicProduceResponse {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            partition_responses: answers,
+        });
+    }
+    call.node.metrics.produce_seconds.observe(started.elapsed().as_secs_f64());
+    if request.acks == 0 {
+        return silence(&response);
+    }
+    if call.version() >= LEADER_HINTS {
+        add_leader_hints(call, &mut response);
+    }
+    call.answer(&response)
+}
+
+/// The topic's name; from version 13 on it must be found by its id.
+fn named<W: World>(call: &Call<'_, W>, name: &str, id: Uuid) -> Option<String> {
+    match call.version() >= BY_ID {
+        true => call.node.partitions.topic_by_id(id).map(|hosted| hosted.name.clone()),
+        false => Some(name.to_owned()),
+    }
+}
+
+/// Trap 29: nobody reads an answer with acks=0; an error is told by closing the connection.
+fn silence<D: milena_base::Disk>(response: &ProduceResponse) -> Outcome<D> {
+    let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    match answers.find(|answer| answer.error_code != 0) {
+        None => Outcome::Silence,
+        Some(failed) => {
+            let error = ErrorCode::from_number(failed.error_code);
+            Outcome::Close(format!("produce with acks=0 failed: {error}"))
+        }
+    }
+}
+
+async fn append<W: World>(
+    call: &Call<'_, W>,
+    topic: Option<&str>,
+    data: PartitionProduceData,
+    acks: i16,
+) -> PartitionProduceResponse {
+    let answer = |error: ErrorCode| failed(data.index, error);
+    let Some(topic) = topic else { return answer(ErrorCode::UnknownTopicId) };
+    let Some(replica) = call.node.partitions.replica(topic, data.index) else {
+        return answer(ErrorCode::UnknownTopicOrPartition);
+    };
+    let Records::Bytes(bytes) = data.records else { return answer(ErrorCode::InvalidRecord) };
+    if !(-1..=1).contains(&acks) {
+        return answer(ErrorCode::InvalidRequiredAcks);
+    }
+    if is_internal(topic) && call.header.client_id.as_deref() != Some(ADMIN_CLIENT) {
+        return answer(ErrorCode::InvalidTopicException);
+    }
+    let size_bytes = bytes.len() as u64;
+    match replica.append(&*call.node.world, bytes, call.version()).await {
+        Ok(appended) => {
+            call.node.metrics.appended_bytes.inc_by(size_bytes);
+            call.node.metrics.appended_batches.inc();
+            succeeded(data.index, &appended)
+        }
+        Err(refused) => refused_answer(data.index, &refused, &replica),
+    }
+}
+
+fn succeeded(index: i32, appended: &Appended) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        base_offset: appended.base_offset.0,
+        log_append_time_ms: appended.log_append_time.0,
+        log_start_offset: appended.log_start.0,
+        ..answer_of(index)
+    }
+}
+
+fn failed(index: i32, error: ErrorCode) -> PartitionProduceResponse {
+    PartitionProduceResponse { error_code: error.number(), ..answer_of(index) }
+}
+
+fn answer_of(index: i32) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        base_offset: Offset::NONE.0,
+        log_append_time_ms: Millis::NONE.0,
+        log_start_offset: Offset::NONE.0,
+        ..Default::default()
+    }
+}
+
+fn refused_answer<D: milena_base::Disk>(
+    index: i32,
+    refused: &Refused,
+    replica: &Arc<Replica<D>>,
+) -> PartitionProduceResponse {
+    let mut answer = failed(index, refused.code());
+    match refused {
+        Refused::Invalid(invalid) => {
+            answer.error_message.clone_from(&invalid.message);
+            answer.record_errors = invalid
+                .record_errors
+                .iter()
+                .map(|record| BatchIndexAndErrorMessage {
+                    batch_index: record.index,
+                    batch_index_error_message: Some(record.message.clone()),
+                })
+                .collect();
+            if invalid.with_log_start {
+                answer.log_start_offset = replica.marks().map_or(Offset::NONE, |marks| marks.log_start).0;
+            }
+        }
+        Refused::Append(error) => {
+            answer.error_message = Some(error.to_string());
+            answer.log_start_offset = replica.marks().map_or(Offset::NONE, |marks| marks.log_start).0;
+        }
+        Refused::Offline => {}
+    }
+    answer
+}
+
+/// Trap 56: a producer that asked the wrong node is told the right one.
+fn add_leader_hints<W: World>(call: &Call<'_, W>, response: &mut ProduceResponse) {
+    let image = call.node.image();
+    let view = View { image: &image, listener: &call.peer.listener, version: call.version() };
+    for topic in &mut response.responses {
+        for answer in &mut topic.partition_responses {
+            if answer.error_code == ErrorCode::NotLeaderOrFollower.number() {
+                hint(&image, &view, &topic.name, topic.topic_id, answer, &mut response.node_endpoints);
+            }
+        }
+    }
+}
+
+fn hint(
+    image: &Image,
+    view: &View<'_>,
+    name: &str,
+    id: Uuid,
+    answer: &mut PartitionProduceResponse,
+    endpoints: &mut Vec<NodeEndpoint>,
+) {
+    let topic = if id == Uuid::ZERO { image.topic(name) } else { image.topic_by_id(id) };
+    let Some(partition) = topic.and_then(|topic| topic.partitions.get(&answer.index)) else { return };
+    answer.current_leader =
+        LeaderIdAndEpoch { leader_id: partition.leader.0, leader_epoch: partition.leader_epoch.0 };
+    let Some(broker) = image.broker(partition.leader) else { return };
+    let Some((host, port)) = view.address(broker) else { return };
+    if endpoints.iter().all(|endpoint| endpoint.node_id != broker.id.0) {
+        endpoints.push(NodeEndpoint { node_id: broker.id.0, host, port, rack: broker.rack.clone() });
+    }
+}

@@ -1,0 +1,286 @@
+//! Makes this node fit the committed metadata: opens new replicas, closes and removes deleted ones, takes over
+//! settings, starts and stops shards. Then the new image becomes visible to requests.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use milena_coordinators::group::DeletedTopic;
+use milena_metadata::configs::{self, Kind, Layers, Resource, TopicConfig};
+use milena_metadata::delta::{ChangedTopic, Changes, TopicChange};
+use milena_metadata::image::{Image, Partition as PartitionState, Topic};
+use milena_partition::{CleanupPolicy, CompressionType, LogSettings, Partition, TimestampType};
+use milena_protocol::{LeaderEpoch, TopicPartition, Uuid};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::directory;
+use crate::node::Node;
+use crate::partitions::Replica;
+use crate::shards::GROUPS_TOPIC;
+use crate::startup::fresh_id;
+use crate::world::{Place, World, on_pool};
+
+/// Replicas are opened in this many jobs at the same time.
+const OPENERS: usize = 8;
+
+/// Applies committed changes in order until the node stops.
+pub(crate) async fn run<W: World>(node: Arc<Node<W>>, mut changes: mpsc::Receiver<(Image, Changes)>) {
+    let mut first = true;
+    while let Some((image, changes)) = changes.recv().await {
+        if std::mem::take(&mut first) {
+            set_strays_aside(&node, &image).await;
+        }
+        apply(&node, image, &changes).await;
+    }
+}
+
+async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes) {
+    let mut wanted = Vec::new();
+    let mut deleted = Vec::new();
+    for (id, changed) in &changes.topics {
+        match changed.change {
+            TopicChange::Deleted => deleted.push((*id, changed.clone())),
+            TopicChange::Created | TopicChange::Changed => wanted.extend(missing(node, &image, *id, changed)),
+        }
+    }
+    remove(node, &deleted).await;
+    open(node, &image, wanted).await;
+    take_over_settings(node, &image, changes);
+    let groups_changed = changes.topics.values().any(|changed| changed.name == GROUPS_TOPIC);
+    let end = image.provenance().last.next();
+    let groups = groups_changed.then(|| led_groups(node, &image));
+    node.set_image(image);
+    if let Some(groups) = groups {
+        node.shards.lead(groups).await;
+    }
+    if !deleted.is_empty() {
+        let topics = deleted.into_iter().map(|(id, changed)| DeletedTopic { id, name: changed.name });
+        node.shards.topics_deleted(topics.collect()).await;
+    }
+    node.metrics.metadata_offset.set(end.0 - 1);
+    node.control.applied(end).await;
+}
+
+/// Looks once, at the start, for directories that the metadata does not know.
+async fn set_strays_aside<W: World>(node: &Arc<Node<W>>, image: &Image) {
+    let (job_node, image) = (Arc::clone(node), image.clone());
+    let id = fresh_id(&*node.world).to_string();
+    on_pool(&*node.world, move || {
+        let own = |partition: &TopicPartition| {
+            let state = image.partition(&partition.topic, partition.partition);
+            state.is_some_and(|state| state.replicas.contains(&job_node.settings.node_id))
+        };
+        directory::set_strays_aside(&job_node.world.disk(), &job_node.settings.data_dir, own, &id);
+    })
+    .await;
+}
+
+/// A replica to be opened.
+struct Wanted {
+    topic: String,
+    id: Uuid,
+    partition: i32,
+    epoch: LeaderEpoch,
+    settings: LogSettings,
+}
+
+/// The partitions of a topic that this node holds and has not opened yet.
+fn missing<W: World>(node: &Node<W>, image: &Image, id: Uuid, changed: &ChangedTopic) -> Vec<Wanted> {
+    let Some(topic) = image.topic_by_id(id) else { return Vec::new() };
+    let hosted = node.partitions.topic_by_id(id);
+    let is_open = |partition: i32| hosted.as_ref().is_some_and(|hosted| hosted.replicas.contains_key(&partition));
+    let settings = log_settings(node, image, &topic.name);
+    let own = |state: &PartitionState| state.replicas.contains(&node.settings.node_id);
+    let mut wanted = Vec::new();
+    for partition in changed.partitions.iter().copied() {
+        let Some(state) = topic.partitions.get(&partition).filter(|state| own(state)) else { continue };
+        if is_open(partition) {
+            lead_again(node, topic, partition, state.leader_epoch);
+            continue;
+        }
+        wanted.push(Wanted {
+            topic: topic.name.to_string(),
+            id,
+            partition,
+            epoch: state.leader_epoch,
+            settings: settings.clone(),
+        });
+    }
+    wanted
+}
+
+/// An open replica whose leader epoch moved on.
+fn lead_again<W: World>(node: &Node<W>, topic: &Topic, partition: i32, epoch: LeaderEpoch) {
+    let Some(replica) = node.partitions.replica(&topic.name, partition) else { return };
+    if let Some(Err(failure)) = replica.with(|partition| partition.lead(epoch)) {
+        error!(partition = %replica.topic_partition(), %failure, "cannot lead");
+    }
+}
+
+/// Opens replicas in several jobs at once and makes them findable.
+async fn open<W: World>(node: &Arc<Node<W>>, image: &Image, wanted: Vec<Wanted>) {
+    if wanted.is_empty() {
+        return;
+    }
+    let (sender, mut opened) = mpsc::channel(OPENERS);
+    let share = wanted.len().div_ceil(OPENERS);
+    let mut rest = wanted;
+    while !rest.is_empty() {
+        let part = rest.split_off(rest.len().saturating_sub(share));
+        let (task_node, sender) = (Arc::clone(node), sender.clone());
+        let task = async move {
+            let job_node = Arc::clone(&task_node);
+            let replicas = on_pool(&*task_node.world, move || open_all(&job_node, part)).await;
+            let _ = sender.send(replicas).await;
+        };
+        node.world.spawn(Place::Background, Box::pin(task));
+    }
+    drop(sender);
+    let mut by_topic: BTreeMap<Uuid, Vec<Arc<Replica<W::Disk>>>> = BTreeMap::new();
+    while let Some(replicas) = opened.recv().await {
+        replicas.into_iter().for_each(|replica| by_topic.entry(replica.topic_id()).or_default().push(replica));
+    }
+    for (id, replicas) in by_topic {
+        if let Some(topic) = image.topic_by_id(id) {
+            node.partitions.add(&topic.name, id, replicas);
+        }
+    }
+}
+
+fn open_all<W: World>(node: &Node<W>, wanted: Vec<Wanted>) -> Vec<Arc<Replica<W::Disk>>> {
+    wanted.into_iter().filter_map(|wanted| open_one(node, wanted)).collect()
+}
+
+/// A replica that cannot be opened is offline: its clients are told so, the others are served.
+fn open_one<W: World>(node: &Node<W>, wanted: Wanted) -> Option<Arc<Replica<W::Disk>>> {
+    let topic_partition = TopicPartition::new(wanted.topic, wanted.partition);
+    let dir = node.settings.data_dir.join(topic_partition.to_string());
+    let hints = node.directory.hints(&topic_partition, node.world.random());
+    let now = node.world.now();
+    let opened = Partition::open(
+        node.world.disk(),
+        dir,
+        topic_partition.clone(),
+        wanted.id,
+        wanted.settings,
+        hints,
+        now,
+    );
+    let opened = opened.and_then(|(mut partition, recovered)| {
+        partition.lead(wanted.epoch).map_err(|failure| milena_partition::OpenError::Malformed {
+            path: partition.dir().to_owned(),
+            reason: failure.to_string(),
+        })?;
+        Ok((partition, recovered))
+    });
+    match opened {
+        Ok((partition, recovered)) => {
+            if let Some(offset) = recovered.lost_below_recovery_point {
+                error!(partition = %topic_partition, %offset, "records that were flushed are gone from here on");
+            }
+            if recovered.truncated_bytes > 0 {
+                warn!(partition = %topic_partition, bytes = recovered.truncated_bytes, "torn end of the log cut off");
+            }
+            node.directory.unlink_later(recovered.unlinks);
+            Some(Replica::new(partition))
+        }
+        Err(failure) => {
+            error!(partition = %topic_partition, %failure, "replica is offline");
+            None
+        }
+    }
+}
+
+/// Closes replicas of deleted topics and moves their directories out of the way; the files go later.
+async fn remove<W: World>(node: &Arc<Node<W>>, deleted: &[(Uuid, ChangedTopic)]) {
+    let hosted: Vec<_> = deleted.iter().filter_map(|(id, _)| node.partitions.remove(*id)).collect();
+    if hosted.is_empty() {
+        return;
+    }
+    let job_node = Arc::clone(node);
+    let dirs: Vec<PathBuf> = on_pool(&*node.world, move || {
+        let replicas = hosted.iter().flat_map(|hosted| hosted.replicas.values());
+        replicas.filter_map(|replica| directory::set_aside(&job_node, replica)).collect()
+    })
+    .await;
+    info!(directories = dirs.len(), "topics deleted");
+    let task_node = Arc::clone(node);
+    let delay = std::time::Duration::from_millis(LogSettings::default().file_delete_delay_ms as u64);
+    let task = async move {
+        tokio::time::sleep(delay).await;
+        let disk = task_node.world.disk();
+        on_pool(&*task_node.world, move || directory::remove_dirs(&disk, &dirs)).await;
+    };
+    node.world.spawn(Place::Background, Box::pin(task));
+}
+
+/// The partitions of `__consumer_offsets` that this node leads.
+fn led_groups<W: World>(
+    node: &Node<W>,
+    image: &Image,
+) -> BTreeMap<i32, (Arc<Replica<W::Disk>>, LeaderEpoch)> {
+    let Some(topic) = image.topic(GROUPS_TOPIC) else { return BTreeMap::new() };
+    let led = topic.partitions.iter().filter(|(_, state)| state.leader == node.settings.node_id);
+    led.filter_map(|(partition, state)| {
+        let replica = node.partitions.replica(GROUPS_TOPIC, *partition)?;
+        Some((*partition, (replica, state.leader_epoch)))
+    })
+    .collect()
+}
+
+/// New settings of topics, or of brokers, on which topics' defaults rest.
+fn take_over_settings<W: World>(node: &Node<W>, image: &Image, changes: &Changes) {
+    let all = changes.configs.iter().any(|resource| resource.kind == Kind::Broker);
+    for replica in node.partitions.all() {
+        let topic = &replica.topic_partition().topic;
+        let own = Resource { kind: Kind::Topic, name: topic.clone() };
+        if all || changes.configs.contains(&own) {
+            replica.set_settings(log_settings(node, image, topic));
+        }
+    }
+}
+
+/// What is in force for a topic's logs.
+fn log_settings<W: World>(node: &Node<W>, image: &Image, topic: &str) -> LogSettings {
+    let of = |kind, name: String| image.config(&Resource { kind, name });
+    let layers = Layers {
+        own: of(Kind::Topic, topic.to_owned()),
+        broker: of(Kind::Broker, node.settings.node_id.to_string()),
+        all_brokers: of(Kind::Broker, String::new()),
+        file: &node.settings.file,
+    };
+    let config = TopicConfig::effective(layers);
+    LogSettings {
+        segment_bytes: config.segment_bytes as u32,
+        segment_ms: config.segment_ms,
+        segment_jitter_ms: config.segment_jitter_ms,
+        index_interval_bytes: config.index_interval_bytes as u32,
+        index_bytes_max: config.segment_index_bytes as u32,
+        retention_ms: config.retention_ms,
+        retention_bytes: config.retention_bytes,
+        cleanup: CleanupPolicy { delete: config.cleanup_policy.delete, compact: config.cleanup_policy.compact },
+        compaction_lag_max_ms: config.max_compaction_lag_ms,
+        max_message_bytes: config.batch_bytes_max as u32,
+        timestamp_type: if config.log_append_time { TimestampType::LogAppendTime } else { TimestampType::CreateTime },
+        timestamp_before_max_ms: config.timestamp_before_max_ms,
+        timestamp_after_max_ms: config.timestamp_after_max_ms,
+        compression: compression(&config),
+        flush_messages: config.flush_records,
+        flush_ms: config.flush_ms,
+        file_delete_delay_ms: config.file_delete_delay_ms,
+        preallocate: config.preallocate,
+        producer_expiration_ms: node.settings.producer_expiry_ms,
+    }
+}
+
+fn compression(config: &TopicConfig) -> CompressionType {
+    match config.compression_type {
+        configs::CompressionType::Producer => CompressionType::Producer,
+        configs::CompressionType::Uncompressed => CompressionType::Uncompressed,
+        configs::CompressionType::Gzip => CompressionType::Gzip(config.gzip_level),
+        configs::CompressionType::Snappy => CompressionType::Snappy,
+        configs::CompressionType::Lz4 => CompressionType::Lz4(config.lz4_level),
+        configs::CompressionType::Zstd => CompressionType::Zstd(config.zstd_level),
+    }
+}

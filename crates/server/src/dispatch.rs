@@ -1,0 +1,187 @@
+//! One match on the key of a request. What stands in [`SERVED`] is advertised and answered; nothing else is.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use milena_base::Disk;
+use milena_protocol::header::{RequestHeader, response_frame};
+use milena_protocol::wire::{DecodeError, Decoder};
+use milena_protocol::{ApiKey, Message};
+
+use crate::answer::Answer;
+use crate::api;
+use crate::connection::Peer;
+use crate::node::Node;
+use crate::world::World;
+
+/// The APIs of a broker's listener.
+pub const SERVED: &[ApiKey] = &[
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
+    ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
+    ApiKey::ListGroups,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::DeleteRecords,
+    ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
+    ApiKey::CreatePartitions,
+    ApiKey::DeleteGroups,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::OffsetDelete,
+    ApiKey::DescribeCluster,
+    ApiKey::DescribeTopicPartitions,
+];
+
+/// What becomes of a request.
+pub enum Outcome<D: Disk> {
+    /// It is answered.
+    Answer(Answer<D>),
+    /// It wants no answer (produce with acks=0).
+    Silence,
+    /// The connection ends, for the reason given.
+    Close(String),
+}
+
+/// A request on its way: who asks, and in which version.
+pub struct Call<'a, W: World> {
+    /// The node that is asked.
+    pub node: &'a Arc<Node<W>>,
+    /// Who asks.
+    pub peer: &'a Peer,
+    /// The API.
+    pub key: ApiKey,
+    /// The header, with the version and the client id.
+    pub header: RequestHeader,
+}
+
+impl<W: World> Call<'_, W> {
+    /// The version of the request, and of its answer.
+    pub fn version(&self) -> i16 {
+        self.header.version
+    }
+
+    /// Encodes an answer that is all in memory.
+    pub fn answer<M: Message>(&self, response: &M) -> Outcome<W::Disk> {
+        self.answer_with(response, Vec::new())
+    }
+
+    /// Encodes an answer whose external records are `ranges`.
+    pub fn answer_with<M: Message>(
+        &self,
+        response: &M,
+        ranges: Vec<crate::answer::FileRange<W::Disk>>,
+    ) -> Outcome<W::Disk> {
+        match response_frame(self.key, response, self.header.version, self.header.correlation_id) {
+            Ok(segments) => Outcome::Answer(Answer { segments, ranges }),
+            // A mistake of ours: the answer says something that its version has no words for.
+            Err(error) => {
+                tracing::error!(api = self.key.name(), version = self.header.version, %error, "answer not sent");
+                Outcome::Close(error.to_string())
+            }
+        }
+    }
+}
+
+/// Decodes the request, calls the API's function and encodes what it returns.
+macro_rules! serve {
+    ($call:ident, $decoder:ident, $function:path) => {{
+        match decode(&mut $decoder, $call.version()) {
+            Ok(request) => {
+                let response = $function(&$call, request).await;
+                $call.answer(&response)
+            }
+            Err(error) => malformed(&$call, &error),
+        }
+    }};
+}
+
+/// Answers one frame.
+pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) -> Outcome<W::Disk> {
+    let mut decoder = Decoder::new(frame);
+    let mut header = match RequestHeader::decode_prefix(&mut decoder) {
+        Ok(header) => header,
+        Err(error) => return Outcome::Close(format!("no request header: {error}")),
+    };
+    let Some(key) = ApiKey::from_number(header.key).filter(|key| SERVED.contains(key)) else {
+        return Outcome::Close(format!("API key {} is not served", header.key));
+    };
+    let known = (key.oldest()..=key.newest()).contains(&header.version);
+    if !known && key != ApiKey::ApiVersions {
+        return Outcome::Close(format!("{} has no version {}", key.name(), header.version));
+    }
+    if known && let Err(error) = header.decode_rest(&mut decoder, key) {
+        return Outcome::Close(format!("bad header of {}: {error}", key.name()));
+    }
+    let mut call = Call { node, peer, key, header };
+    if !known {
+        // Trap 1: the only request that is answered in a version that nobody asked for.
+        call.header.version = 0;
+        return call.answer(&api::api_versions::unsupported_version());
+    }
+    node.metrics.requests(key).inc();
+    match key {
+        ApiKey::Produce => match decode(&mut decoder, call.version()) {
+            Ok(request) => api::produce::produce(&call, request).await,
+            Err(error) => malformed(&call, &error),
+        },
+        ApiKey::Fetch => match decode(&mut decoder, call.version()) {
+            Ok(request) => api::fetch::fetch(&call, request).await,
+            Err(error) => malformed(&call, &error),
+        },
+        ApiKey::ListOffsets => serve!(call, decoder, api::list_offsets::list_offsets),
+        ApiKey::Metadata => serve!(call, decoder, api::metadata::metadata),
+        ApiKey::OffsetCommit => serve!(call, decoder, api::groups::offset_commit),
+        ApiKey::OffsetFetch => serve!(call, decoder, api::groups::offset_fetch),
+        ApiKey::FindCoordinator => serve!(call, decoder, api::find_coordinator::find_coordinator),
+        ApiKey::JoinGroup => serve!(call, decoder, api::groups::join_group),
+        ApiKey::Heartbeat => serve!(call, decoder, api::groups::heartbeat),
+        ApiKey::LeaveGroup => serve!(call, decoder, api::groups::leave_group),
+        ApiKey::SyncGroup => serve!(call, decoder, api::groups::sync_group),
+        ApiKey::DescribeGroups => serve!(call, decoder, api::groups::describe_groups),
+        ApiKey::ListGroups => serve!(call, decoder, api::groups::list_groups),
+        ApiKey::ApiVersions => serve!(call, decoder, api::api_versions::api_versions),
+        ApiKey::CreateTopics => serve!(call, decoder, api::topics::create_topics),
+        ApiKey::DeleteTopics => serve!(call, decoder, api::topics::delete_topics),
+        ApiKey::DeleteRecords => serve!(call, decoder, api::delete_records::delete_records),
+        ApiKey::InitProducerId => serve!(call, decoder, api::init_producer_id::init_producer_id),
+        ApiKey::OffsetForLeaderEpoch => serve!(call, decoder, api::epochs::offset_for_leader_epoch),
+        ApiKey::DescribeConfigs => serve!(call, decoder, api::configs::describe_configs),
+        ApiKey::AlterConfigs => serve!(call, decoder, api::configs::alter_configs),
+        ApiKey::CreatePartitions => serve!(call, decoder, api::topics::create_partitions),
+        ApiKey::DeleteGroups => serve!(call, decoder, api::groups::delete_groups),
+        ApiKey::IncrementalAlterConfigs => serve!(call, decoder, api::configs::incremental_alter_configs),
+        ApiKey::OffsetDelete => serve!(call, decoder, api::groups::offset_delete),
+        ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
+        ApiKey::DescribeTopicPartitions => serve!(call, decoder, api::cluster::describe_topic_partitions),
+        ApiKey::Vote
+        | ApiKey::BeginQuorumEpoch
+        | ApiKey::EndQuorumEpoch
+        | ApiKey::FetchSnapshot
+        | ApiKey::BrokerRegistration
+        | ApiKey::BrokerHeartbeat
+        | ApiKey::AllocateProducerIds => unreachable!("not in SERVED"),
+    }
+}
+
+/// Reads a request that fills its frame.
+fn decode<M: Message>(decoder: &mut Decoder, version: i16) -> Result<M, DecodeError> {
+    M::decode(decoder, version)
+}
+
+/// Trap 11: nobody can know what a malformed request wanted, so the connection ends.
+fn malformed<W: World>(call: &Call<'_, W>, error: &DecodeError) -> Outcome<W::Disk> {
+    Outcome::Close(format!("malformed {} version {}: {error}", call.key.name(), call.version()))
+}

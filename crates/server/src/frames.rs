@@ -1,0 +1,192 @@
+//! Cuts a connection's byte stream into frames, with as many frames per read as have arrived, and memory that
+//! follows the traffic: small while idle, as large as a frame while one comes in.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::timeout;
+
+use crate::account::{Account, Reservation};
+
+/// What an idle connection keeps.
+const IDLE_BUFFER_BYTES: usize = 4 * 1024;
+/// After this long without a byte, a large buffer is given back.
+const SHRINK_AFTER: Duration = Duration::from_millis(500);
+/// A sender that goes silent in the middle of a frame is cut off after this long: it may hold a reservation.
+const STALL_MAX: Duration = Duration::from_secs(30);
+/// Size field before every frame.
+const SIZE_BYTES: usize = 4;
+
+/// Why no further frame comes.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The peer closed, between two frames.
+    #[error("closed by the peer")]
+    Closed,
+    /// The peer closed inside a frame.
+    #[error("closed by the peer in the middle of a frame")]
+    Cut,
+    /// The size field is negative or above the limit.
+    #[error("a frame of {size_bytes} bytes is not allowed (at most {size_bytes_max})")]
+    Size {
+        /// What the size field says.
+        size_bytes: i32,
+        /// `socket.request.max.bytes`.
+        size_bytes_max: usize,
+    },
+    /// Nothing came for too long.
+    #[error("idle for too long")]
+    Idle,
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A frame without its size field, and the memory reserved for it.
+#[derive(Debug)]
+pub struct RequestFrame {
+    /// The header and the message.
+    pub bytes: Bytes,
+    /// Held until the frame is no longer needed.
+    pub reservation: Option<Reservation>,
+}
+
+/// The reading half of a connection.
+pub struct Frames {
+    buffer: BytesMut,
+    size_bytes_max: usize,
+    idle_max: Duration,
+}
+
+impl Frames {
+    /// Frames of at most `size_bytes_max`; a silence of `idle_max` between frames ends the connection.
+    pub fn new(size_bytes_max: usize, idle_max: Duration) -> Frames {
+        Frames { buffer: BytesMut::new(), size_bytes_max, idle_max }
+    }
+
+    /// The next frame if it has arrived already.
+    pub fn arrived(&mut self) -> Result<Option<RequestFrame>, FrameError> {
+        match self.announced()? {
+            Some(size) if self.buffer.len() >= SIZE_BYTES + size && size <= crate::account::FREE_FRAME_BYTES => {
+                Ok(Some(RequestFrame { bytes: self.cut(size), reservation: None }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Waits for the next frame.
+    pub async fn next<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        account: &Account,
+    ) -> Result<RequestFrame, FrameError> {
+        while self.buffer.len() < SIZE_BYTES {
+            self.fill_between(stream).await?;
+        }
+        let size = self.announced()?.expect("the size field is there");
+        let reservation = account.reserve(size).await;
+        self.buffer.reserve((SIZE_BYTES + size).saturating_sub(self.buffer.len()));
+        while self.buffer.len() < SIZE_BYTES + size {
+            let read = timeout(STALL_MAX.min(self.idle_max), stream.read_buf(&mut self.buffer)).await;
+            if read.map_err(|_| FrameError::Idle)?? == 0 {
+                return Err(FrameError::Cut);
+            }
+        }
+        Ok(RequestFrame { bytes: self.cut(size), reservation })
+    }
+
+    /// Reads ahead while a request is being answered, to notice that the peer is gone. Reads no further once
+    /// the buffer is as large as an idle one: then the peer is certainly there.
+    pub async fn watch<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> FrameError {
+        loop {
+            if self.buffer.len() >= IDLE_BUFFER_BYTES {
+                std::future::pending::<()>().await;
+            }
+            self.buffer.reserve(IDLE_BUFFER_BYTES);
+            match stream.read_buf(&mut self.buffer).await {
+                Ok(0) => return FrameError::Closed,
+                Ok(_) => {}
+                Err(error) => return FrameError::Io(error),
+            }
+        }
+    }
+
+    /// The size that the next frame announces, once its size field is here.
+    fn announced(&self) -> Result<Option<usize>, FrameError> {
+        let Some(size) = self.buffer.first_chunk::<SIZE_BYTES>() else { return Ok(None) };
+        let claimed = i32::from_be_bytes(*size);
+        match usize::try_from(claimed) {
+            Ok(size) if size <= self.size_bytes_max => Ok(Some(size)),
+            _ => Err(FrameError::Size { size_bytes: claimed, size_bytes_max: self.size_bytes_max }),
+        }
+    }
+
+    fn cut(&mut self, size: usize) -> Bytes {
+        let mut frame = self.buffer.split_to(SIZE_BYTES + size).freeze();
+        frame.split_off(SIZE_BYTES)
+    }
+
+    /// One read while no size field is complete.
+    async fn fill_between<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> Result<(), FrameError> {
+        self.buffer.reserve(IDLE_BUFFER_BYTES);
+        let read = match timeout(SHRINK_AFTER, stream.read_buf(&mut self.buffer)).await {
+            Ok(read) => read?,
+            Err(_) => {
+                self.shrink();
+                timeout(self.idle_max, stream.read_buf(&mut self.buffer)).await.map_err(|_| FrameError::Idle)??
+            }
+        };
+        match (read, self.buffer.is_empty()) {
+            (0, true) => Err(FrameError::Closed),
+            (0, false) => Err(FrameError::Cut),
+            _ => Ok(()),
+        }
+    }
+
+    fn shrink(&mut self) {
+        let mut small = BytesMut::with_capacity(IDLE_BUFFER_BYTES);
+        small.extend_from_slice(&self.buffer);
+        self.buffer = small;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    fn frames() -> Frames {
+        Frames::new(1 << 20, Duration::from_secs(60))
+    }
+
+    #[tokio::test]
+    async fn frames_that_arrive_together_are_cut_apart() {
+        let (mut near, mut far) = duplex(1024);
+        far.write_all(&[0, 0, 0, 1, 7, 0, 0, 0, 2, 8, 9]).await.expect("room");
+        let (mut frames, account) = (frames(), Account::new(0, 0));
+        assert_eq!(frames.next(&mut near, &account).await.expect("a frame").bytes.as_ref(), [7]);
+        assert_eq!(frames.arrived().expect("valid").expect("here already").bytes.as_ref(), [8, 9]);
+        assert!(frames.arrived().expect("valid").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_size_beyond_the_limit_ends_the_connection() {
+        for size in [-1, (1 << 20) + 1, i32::MAX] {
+            let (mut near, mut far) = duplex(1024);
+            far.write_all(&i32::to_be_bytes(size)).await.expect("room");
+            let error = frames().next(&mut near, &Account::new(0, 0)).await.expect_err("not allowed");
+            assert!(matches!(error, FrameError::Size { size_bytes, .. } if size_bytes == size));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_sent_frame_does_not_stay_for_ever() {
+        let (mut near, mut far) = duplex(1024);
+        far.write_all(&[0, 0, 0, 9, 1]).await.expect("room");
+        let error = frames().next(&mut near, &Account::new(0, 0)).await.expect_err("it stalls");
+        assert!(matches!(error, FrameError::Idle));
+    }
+}

@@ -1,0 +1,274 @@
+//! A node: everything that its connections and threads share, how it starts, and how it stops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use milena_metadata::image::Image;
+use milena_protocol::BrokerEpoch;
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+
+use crate::account::Account;
+use crate::auto_create::InFlight;
+use crate::control::{ControlError, ControlHandle, control, report};
+use crate::directory::{Checkpoints, Directory, DirectoryError};
+use crate::listener::{self, Connections};
+use crate::startup::{self, StartupError};
+use crate::metrics::Metrics;
+use crate::offenders::Offenders;
+use crate::partitions::Partitions;
+use crate::producer_ids::ProducerIds;
+use crate::sessions::Sessions;
+use crate::settings::{ListenerSettings, Settings};
+use crate::shards::{self, Shards};
+use crate::world::{Listener, Place, World, on_pool};
+use crate::{applier, broker, http, upkeep};
+
+/// What the threads of a node share.
+pub struct Node<W: World> {
+    /// The machine.
+    pub world: Arc<W>,
+    /// As given at the start.
+    pub settings: Settings,
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// What clients are told about the listeners, with the real ports.
+    pub advertised: Vec<ListenerSettings>,
+    /// The replicas here.
+    pub partitions: Partitions<W::Disk>,
+    /// The door to the controller.
+    pub control: ControlHandle,
+    /// The door to the group coordinator.
+    pub shards: Shards<W>,
+    /// Fetch sessions.
+    pub sessions: Sessions,
+    /// Memory for request frames.
+    pub account: Account,
+    /// Open connections.
+    pub connections: Connections,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Who misbehaved lately.
+    pub offenders: Offenders,
+    /// Producer ids to give out.
+    pub producer_ids: ProducerIds,
+    /// Topics that are being created on demand.
+    pub auto_creation: InFlight,
+    /// The log directory.
+    pub directory: Directory<W::Disk>,
+    image: ArcSwap<Image>,
+    broker_epoch: AtomicI64,
+    stop: watch::Sender<bool>,
+}
+
+impl<W: World> Node<W> {
+    /// The metadata as far as it is applied here.
+    pub fn image(&self) -> Arc<Image> {
+        self.image.load_full()
+    }
+
+    /// Makes an image visible, once everything in it is in place.
+    pub(crate) fn set_image(&self, image: Image) {
+        self.image.store(Arc::new(image));
+    }
+
+    /// The epoch of the last registration; −1 before the first.
+    pub fn broker_epoch(&self) -> BrokerEpoch {
+        BrokerEpoch(self.broker_epoch.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_broker_epoch(&self, epoch: BrokerEpoch) {
+        self.broker_epoch.store(epoch.0, Ordering::Release);
+    }
+
+    /// Waits until the node is told to stop.
+    pub async fn stopping(&self) {
+        // The sender lives as long as the node, so the only way out is the value.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// Whether requests can be served.
+    pub fn health(&self) -> Result<(), &'static str> {
+        if *self.stop.borrow() {
+            return Err("the node is stopping");
+        }
+        let image = self.image();
+        match image.broker(self.settings.node_id) {
+            Some(broker) if !broker.fenced => Ok(()),
+            Some(_) => Err("the broker is fenced"),
+            None => Err("the broker is not registered"),
+        }
+    }
+
+    /// Brings gauges up to date that are not kept so all the time.
+    pub fn observe(&self) {
+        self.metrics.partitions.set(self.partitions.all().len() as i64);
+        self.metrics.reserved_bytes.set(self.account.reserved_bytes() as i64);
+    }
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; stop whatever uses it, or choose another with --listen")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The log directory, or the metadata in it, cannot be used.
+    #[error(transparent)]
+    Startup(#[from] StartupError),
+    /// The control thread ended before the broker could serve.
+    #[error("the broker could not join its cluster; the log says why")]
+    NotJoined,
+}
+
+/// A node that serves requests.
+pub struct Running<W: World> {
+    node: Arc<Node<W>>,
+    ended: oneshot::Receiver<Result<(), ControlError>>,
+    addresses: Vec<SocketAddr>,
+    metrics_address: Option<SocketAddr>,
+}
+
+/// Starts a node and waits until it serves requests. An empty directory is formatted as a cluster of its own.
+pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Running<W>, StartError> {
+    let listen = |address| world.listen(address).map_err(|source| StartError::Listen { address, source });
+    let listeners =
+        settings.listeners.iter().map(|listener| listen(listener.bind)).collect::<Result<Vec<_>, _>>()?;
+    let metrics_listener = settings.metrics_listen.map(listen).transpose()?;
+    let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
+    let metrics_address = metrics_listener.as_ref().map(Listener::address);
+
+    let (open_world, open_settings) = (Arc::clone(&world), settings.clone());
+    let opened = on_pool(&*world, move || startup::open(&open_world, &open_settings)).await?;
+    let directory_id = opened.meta.directory;
+    let (handle, thread, changes) = control(opened.parts);
+    let (shards, mailboxes) = Shards::new();
+    let node = Arc::new(Node {
+        advertised: advertised(&settings, &addresses),
+        cluster_id: opened.meta.cluster_id,
+        partitions: Partitions::new(),
+        control: handle,
+        shards,
+        sessions: Sessions::new(settings.fetch_sessions_max),
+        account: Account::new(settings.memory_bytes, settings.request_bytes_max),
+        connections: Connections::default(),
+        metrics: Metrics::new(),
+        offenders: Offenders::default(),
+        producer_ids: ProducerIds::default(),
+        auto_creation: InFlight::default(),
+        directory: opened.directory,
+        image: ArcSwap::from_pointee(Image::default()),
+        broker_epoch: AtomicI64::new(-1),
+        stop: watch::Sender::new(false),
+        settings,
+        world,
+    });
+
+    let (end, ended) = oneshot::channel();
+    node.world.spawn(Place::Control, Box::pin(async move {
+        let result = thread.run(opened.start, opened.tail).await;
+        report(&result);
+        let _ = end.send(result);
+    }));
+    node.world.spawn(Place::Background, Box::pin(applier::run(Arc::clone(&node), changes)));
+    for (thread, mailbox) in mailboxes.into_iter().enumerate() {
+        node.world.spawn(Place::Coordinator(thread), Box::pin(shards::run(Arc::clone(&node), mailbox)));
+    }
+    let (unfenced, ready) = oneshot::channel();
+    node.world.spawn(Place::Control, Box::pin(broker::run(Arc::clone(&node), directory_id, unfenced)));
+    ready.await.map_err(|_| StartError::NotJoined)?;
+
+    for (listener, settings) in listeners.into_iter().zip(&node.settings.listeners) {
+        let task = listener::accept(Arc::clone(&node), Arc::clone(&settings.name), listener);
+        node.world.spawn(Place::Background, Box::pin(task));
+    }
+    if let Some(listener) = metrics_listener {
+        node.world.spawn(Place::Background, Box::pin(http::serve(Arc::clone(&node), listener)));
+    }
+    node.world.spawn(Place::Background, Box::pin(upkeep::run(Arc::clone(&node))));
+    info!(cluster = node.cluster_id, node = %node.settings.node_id, ?addresses, "serving");
+    Ok(Running { node, ended, addresses, metrics_address })
+}
+
+/// Port 0 stands for the port that was found free.
+fn advertised(settings: &Settings, addresses: &[SocketAddr]) -> Vec<ListenerSettings> {
+    let mut listeners = settings.listeners.clone();
+    for (listener, address) in listeners.iter_mut().zip(addresses) {
+        if listener.advertised.1 == 0 {
+            listener.advertised.1 = address.port();
+        }
+    }
+    listeners
+}
+
+impl<W: World> Running<W> {
+    /// Where it listens, in the order of the settings.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where health and metrics are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Waits until the node fails by itself.
+    pub async fn failed(&mut self) -> ControlError {
+        match (&mut self.ended).await {
+            Ok(Err(failure)) => failure,
+            Ok(Ok(())) | Err(_) => ControlError::Log(std::io::Error::other("the control thread is gone")),
+        }
+    }
+
+    /// Stops cleanly: leaves the cluster, closes every log, and marks the directory so that the next start has
+    /// nothing to recover.
+    pub async fn stop(self) {
+        let node = self.node;
+        broker::leave(&node).await;
+        // Whoever waits for a group is told that it is coordinated elsewhere; then connections and threads end.
+        node.shards.lead(Default::default()).await;
+        node.stop.send_replace(true);
+        let (job_node, disk) = (Arc::clone(&node), node.world.disk());
+        let closed = on_pool(&*node.world, move || close_all(&job_node, &disk)).await;
+        node.control.stop().await;
+        node.directory.release();
+        match closed {
+            Ok(()) => info!("stopped"),
+            Err(failure) => warn!(%failure, "stopped, but not cleanly: the next start recovers the logs"),
+        }
+    }
+}
+
+fn close_all<W: World>(node: &Node<W>, disk: &W::Disk) -> Result<(), DirectoryError> {
+    let mut checkpoints = Checkpoints::default();
+    let mut clean = true;
+    for replica in node.partitions.all() {
+        let Some(partition) = replica.close() else {
+            clean = false;
+            continue;
+        };
+        let marks = partition.marks();
+        match partition.close() {
+            Ok(recovery_point) => {
+                let name = replica.topic_partition();
+                checkpoints.add(name, recovery_point, marks.high_watermark, marks.log_start);
+            }
+            Err(failure) => {
+                warn!(partition = %replica.topic_partition(), %failure, "log not closed cleanly");
+                clean = false;
+            }
+        }
+    }
+    checkpoints.write(disk, &node.settings.data_dir)?;
+    if clean {
+        node.directory.mark_clean(disk, node.broker_epoch().0)?;
+    }
+    Ok(())
+}

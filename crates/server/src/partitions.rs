@@ -1,0 +1,352 @@
+//! The replicas of this node: which there are, and the only doors to their logs, [`Replica::append`] and
+//! [`Replica::read`].
+//!
+//! A partition is a short lock with the append inline; whatever waits (flush, opening, cold reads) goes to the
+//! pool. Wake-ups happen after the lock is released.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use milena_base::{Disk, Millis};
+use milena_partition::{
+    AppendError, Appended, DeleteRecordsError, EpochEnd, FoundOffset, InvalidBatch, Isolation, LogSettings, Marks,
+    OffsetSpec, Origin, Partition, ReadError, ReadInfo, ReadRequest, Rules, ValidBatch, validate,
+};
+use milena_protocol::{ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use crate::world::{World, on_pool};
+
+/// Compressed batches above this size are inflated for validation on the pool, not on a data core.
+const INLINE_COMPRESSED_BYTES: usize = 64 * 1024;
+/// Byte of a batch's header that holds the low attribute bits; the lowest three name the codec.
+const ATTRIBUTES_BYTE: usize = 22;
+
+/// Why an append was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The batch is not valid.
+    #[error(transparent)]
+    Invalid(#[from] InvalidBatch),
+    /// The log does not take it.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The replica is closed, or its directory is offline.
+    #[error("the replica is offline")]
+    Offline,
+}
+
+impl Refused {
+    /// The code that the producer is told.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Refused::Invalid(invalid) => invalid.code,
+            Refused::Append(error) => match error {
+                AppendError::NotLeader => ErrorCode::NotLeaderOrFollower,
+                AppendError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+                AppendError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+                AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+                AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+                AppendError::TransactionState(_) => ErrorCode::InvalidTxnState,
+                AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+                AppendError::Full | AppendError::UnexpectedOffset { .. } => ErrorCode::UnknownServerError,
+                AppendError::Disk(_) => ErrorCode::KafkaStorageError,
+            },
+            Refused::Offline => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+/// One replica of one partition on this node.
+pub struct Replica<D: Disk> {
+    topic_partition: TopicPartition,
+    topic_id: Uuid,
+    /// What validation needs, without the lock.
+    settings: ArcSwap<LogSettings>,
+    /// `None` once it is closed or its disk failed.
+    partition: Mutex<Option<Partition<D>>>,
+    waiters: Mutex<Waiters>,
+    /// One flush at a time; whoever waits behind it mostly finds its records flushed by it.
+    flushing: tokio::sync::Mutex<()>,
+}
+
+/// Long polls that want to know when there is more to read.
+#[derive(Default)]
+struct Waiters {
+    next: u64,
+    waiting: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// Takes a long poll off a replica's list when it ends.
+pub struct Waiting<D: Disk> {
+    replica: Arc<Replica<D>>,
+    id: u64,
+}
+
+impl<D: Disk> Drop for Waiting<D> {
+    fn drop(&mut self) {
+        self.replica.waiters.lock().waiting.remove(&self.id);
+    }
+}
+
+impl<D: Disk> Replica<D> {
+    /// Around an opened partition.
+    pub fn new(partition: Partition<D>) -> Arc<Replica<D>> {
+        Arc::new(Replica {
+            topic_partition: partition.topic_partition().clone(),
+            topic_id: partition.topic_id(),
+            settings: ArcSwap::from_pointee(partition.settings().clone()),
+            partition: Mutex::new(Some(partition)),
+            waiters: Mutex::default(),
+            flushing: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// Which partition.
+    pub fn topic_partition(&self) -> &TopicPartition {
+        &self.topic_partition
+    }
+
+    /// Of which topic.
+    pub fn topic_id(&self) -> Uuid {
+        self.topic_id
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<LogSettings> {
+        self.settings.load_full()
+    }
+
+    /// Takes other settings from now on.
+    pub fn set_settings(&self, settings: LogSettings) {
+        self.with(|partition| partition.set_settings(settings.clone()));
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// Runs `call` under the lock; `None` where the replica is offline.
+    pub fn with<T>(&self, call: impl FnOnce(&mut Partition<D>) -> T) -> Option<T> {
+        self.partition.lock().as_mut().map(call)
+    }
+
+    /// Takes the partition out, for good.
+    pub fn close(&self) -> Option<Partition<D>> {
+        let partition = self.partition.lock().take();
+        self.wake();
+        partition
+    }
+
+    /// Checks a batch of a client and appends it. Returns when it is as durable as its topic promises.
+    pub async fn append<W: World<Disk = D>>(
+        self: &Arc<Self>,
+        world: &W,
+        bytes: Bytes,
+        produce_version: i16,
+    ) -> Result<Appended, Refused> {
+        let batch = self.validated(world, bytes, produce_version).await?;
+        let appended = self.append_valid(world.now(), &batch, None)?;
+        if appended.flush_due {
+            self.flush_up_to(world, appended.last_offset.next()).await?;
+        }
+        Ok(appended)
+    }
+
+    /// Appends a coordinator's records, made in the leader epoch `epoch`. Long polls are woken.
+    pub fn append_own(&self, now: Millis, bytes: Bytes, epoch: LeaderEpoch) -> Result<Appended, Refused> {
+        let settings = self.settings.load();
+        let rules = Rules::new(&settings, &self.topic_partition, Origin::Coordinator);
+        let batch = validate(bytes, &rules, now)?;
+        self.append_valid(now, &batch, Some(epoch))
+    }
+
+    async fn validated<W: World<Disk = D>>(
+        self: &Arc<Self>,
+        world: &W,
+        bytes: Bytes,
+        produce_version: i16,
+    ) -> Result<ValidBatch, Refused> {
+        let now = world.now();
+        let replica = Arc::clone(self);
+        let compressed = bytes.get(ATTRIBUTES_BYTE).is_some_and(|attributes| attributes & 7 != 0);
+        let inline = !compressed || bytes.len() <= INLINE_COMPRESSED_BYTES;
+        let check = move || {
+            let settings = replica.settings.load();
+            let rules = Rules {
+                produce_version: Some(produce_version),
+                ..Rules::new(&settings, &replica.topic_partition, Origin::Client)
+            };
+            validate(bytes, &rules, now)
+        };
+        Ok(if inline { check()? } else { on_pool(world, check).await? })
+    }
+
+    fn append_valid(
+        &self,
+        now: Millis,
+        batch: &ValidBatch,
+        expected: Option<LeaderEpoch>,
+    ) -> Result<Appended, Refused> {
+        let appended = self.with(|partition| partition.append(now, batch, expected)).ok_or(Refused::Offline)??;
+        if appended.high_watermark_moved {
+            self.wake();
+        }
+        Ok(appended)
+    }
+
+    /// Makes everything below `end` durable, together with whatever else was appended meanwhile.
+    pub async fn flush_up_to<W: World<Disk = D>>(self: &Arc<Self>, world: &W, end: Offset) -> Result<(), Refused> {
+        let _turn = self.flushing.lock().await;
+        let flush = self.with(|partition| match partition.recovery_point() >= end {
+            true => Ok(None),
+            false => partition.prepare_flush(),
+        });
+        let Some(flush) = flush.ok_or(Refused::Offline)?.map_err(AppendError::Disk)? else { return Ok(()) };
+        let disk = world.disk();
+        let token = match on_pool(world, move || flush.run(&disk)).await {
+            Ok(token) => token,
+            Err(error) => {
+                // What the device holds now is unknown: nothing more may be promised from this log.
+                tracing::error!(partition = %self.topic_partition, %error, "flush failed; the replica is offline");
+                self.close();
+                return Err(AppendError::Disk(error).into());
+            }
+        };
+        let now = world.now();
+        let moved = self.with(|partition| partition.flushed(now, token)).ok_or(Refused::Offline)?;
+        if moved.high_watermark_moved {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Finds the batches from an offset on.
+    pub fn read(&self, request: &ReadRequest) -> Option<Result<ReadInfo<D::File>, ReadError>> {
+        self.with(|partition| partition.read(request))
+    }
+
+    /// The four offsets that bound the partition.
+    pub fn marks(&self) -> Option<Marks> {
+        self.with(|partition| partition.marks())
+    }
+
+    /// Where an epoch ends.
+    pub fn end_offset_for_epoch(
+        &self,
+        epoch: LeaderEpoch,
+        current: Option<LeaderEpoch>,
+    ) -> Option<Result<Option<EpochEnd>, ReadError>> {
+        self.with(|partition| partition.end_offset_for_epoch(epoch, current))
+    }
+
+    /// The offset that ListOffsets asks for. Looks into batches on the pool, not on a data core.
+    pub async fn offset_for<W: World<Disk = D>>(
+        self: &Arc<Self>,
+        world: &W,
+        spec: OffsetSpec,
+        isolation: Isolation,
+        current: Option<LeaderEpoch>,
+    ) -> Option<Result<Option<FoundOffset>, ReadError>> {
+        let replica = Arc::clone(self);
+        let find = move || replica.with(|partition| partition.offset_for(spec, isolation, current));
+        match spec {
+            OffsetSpec::Timestamp(_) | OffsetSpec::MaxTimestamp => on_pool(world, find).await,
+            _ => find(),
+        }
+    }
+
+    /// Moves the log start.
+    pub fn delete_records(&self, to: Option<Offset>) -> Option<Result<Offset, DeleteRecordsError>> {
+        self.with(|partition| partition.delete_records(to))
+    }
+
+    /// Registers a long poll; it is notified at every append until the guard is dropped.
+    pub fn wait(self: &Arc<Self>, notify: &Arc<Notify>) -> Waiting<D> {
+        let mut waiters = self.waiters.lock();
+        let id = waiters.next;
+        waiters.next += 1;
+        waiters.waiting.insert(id, Arc::clone(notify));
+        Waiting { replica: Arc::clone(self), id }
+    }
+
+    fn wake(&self) {
+        self.waiters.lock().waiting.values().for_each(|notify| notify.notify_one());
+    }
+}
+
+/// A topic as far as it is hosted here.
+pub struct Hosted<D: Disk> {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: Uuid,
+    /// The replicas on this node, by partition.
+    pub replicas: BTreeMap<i32, Arc<Replica<D>>>,
+}
+
+/// Every replica of this node.
+pub struct Partitions<D: Disk> {
+    index: RwLock<Index<D>>,
+}
+
+struct Index<D: Disk> {
+    by_name: HashMap<String, Arc<Hosted<D>>>,
+    by_id: HashMap<Uuid, Arc<Hosted<D>>>,
+}
+
+impl<D: Disk> Partitions<D> {
+    /// None yet.
+    pub fn new() -> Partitions<D> {
+        Partitions { index: RwLock::new(Index { by_name: HashMap::new(), by_id: HashMap::new() }) }
+    }
+
+    /// A topic by name.
+    pub fn topic(&self, name: &str) -> Option<Arc<Hosted<D>>> {
+        self.index.read().by_name.get(name).cloned()
+    }
+
+    /// A topic by id.
+    pub fn topic_by_id(&self, id: Uuid) -> Option<Arc<Hosted<D>>> {
+        self.index.read().by_id.get(&id).cloned()
+    }
+
+    /// A replica by the name of its topic.
+    pub fn replica(&self, topic: &str, partition: i32) -> Option<Arc<Replica<D>>> {
+        self.topic(topic)?.replicas.get(&partition).cloned()
+    }
+
+    /// Adds replicas to their topic.
+    pub fn add(&self, name: &str, id: Uuid, replicas: Vec<Arc<Replica<D>>>) {
+        let mut index = self.index.write();
+        let known = index.by_id.get(&id).map(|hosted| hosted.replicas.clone());
+        let mut all = known.unwrap_or_default();
+        all.extend(replicas.into_iter().map(|replica| (replica.topic_partition.partition, replica)));
+        let hosted = Arc::new(Hosted { name: name.to_owned(), id, replicas: all });
+        index.by_name.insert(name.to_owned(), Arc::clone(&hosted));
+        index.by_id.insert(id, hosted);
+    }
+
+    /// Takes a topic out; its replicas are the caller's to close.
+    pub fn remove(&self, id: Uuid) -> Option<Arc<Hosted<D>>> {
+        let mut index = self.index.write();
+        let hosted = index.by_id.remove(&id)?;
+        // A topic of the same name may have been created since.
+        if index.by_name.get(&hosted.name).is_some_and(|named| named.id == id) {
+            index.by_name.remove(&hosted.name);
+        }
+        Some(hosted)
+    }
+
+    /// Every replica there is now.
+    pub fn all(&self) -> Vec<Arc<Replica<D>>> {
+        let index = self.index.read();
+        index.by_id.values().flat_map(|hosted| hosted.replicas.values().cloned()).collect()
+    }
+}
+
+impl<D: Disk> Default for Partitions<D> {
+    fn default() -> Partitions<D> {
+        Partitions::new()
+    }
+}

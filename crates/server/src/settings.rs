@@ -1,0 +1,356 @@
+//! The node's settings as typed values, read once from Kafka's keys (`server.properties`, flags, `-o`).
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_base::Millis;
+use milena_metadata::configs::{self, Kind};
+use milena_protocol::NodeId;
+
+/// Keys of our own: they never leave this node (no controller and no client sees them).
+const OWN_KEYS: &[&str] = &["cluster.id", "metrics.listen", "memory.request.bytes", "data.cores"];
+/// Where data goes if nobody says.
+const DATA_DIR: &str = "milena-data";
+/// Where the node listens if nobody says.
+const LISTENERS: &str = "PLAINTEXT://127.0.0.1:9092";
+/// Memory for request frames if neither a setting nor the control group says.
+const MEMORY_BYTES: usize = 1 << 30;
+
+/// Why the node does not start with these settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// A value does not fit its key.
+    #[error("{key}={value}: {reason}")]
+    Value {
+        /// Which key.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        reason: String,
+    },
+    /// Something that Kafka can do and Milena cannot yet.
+    #[error("{0} is not supported yet")]
+    Unsupported(String),
+}
+
+/// One address that clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerSettings {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// What clients are told; the port is filled in when the bound one is 0.
+    pub advertised: (String, u16),
+}
+
+/// The settings of a node.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Every key as given, for DescribeConfigs and the controller's defaults.
+    pub file: BTreeMap<String, String>,
+    /// Keys that neither Kafka nor Milena knows: worth a warning each.
+    pub unknown: Vec<String>,
+    /// `node.id`
+    pub node_id: NodeId,
+    /// `cluster.id` (ours): formats an empty directory with this id.
+    pub cluster_id: Option<String>,
+    /// `log.dirs`: one directory for now.
+    pub data_dir: PathBuf,
+    /// `listeners` and `advertised.listeners`, without those of the controller.
+    pub listeners: Vec<ListenerSettings>,
+    /// `metrics.listen` (ours): health and metrics over HTTP.
+    pub metrics_listen: Option<SocketAddr>,
+    /// `broker.rack`
+    pub rack: Option<String>,
+    /// `socket.request.max.bytes`
+    pub request_bytes_max: usize,
+    /// `connections.max.idle.ms`
+    pub connection_idle_max: Duration,
+    /// `max.connections`
+    pub connections_max: usize,
+    /// `max.connections.per.ip`
+    pub connections_per_ip_max: usize,
+    /// `fetch.max.bytes`
+    pub fetch_bytes_max: usize,
+    /// `max.incremental.fetch.session.cache.slots`
+    pub fetch_sessions_max: usize,
+    /// `auto.create.topics.enable`
+    pub auto_create_topics: bool,
+    /// `num.partitions`
+    pub default_partitions: i32,
+    /// `default.replication.factor`
+    pub default_replication: i16,
+    /// `offsets.topic.num.partitions`
+    pub offsets_partitions: i32,
+    /// `offsets.topic.replication.factor`
+    pub offsets_replication: i16,
+    /// `offsets.topic.segment.bytes`
+    pub offsets_segment_bytes: i32,
+    /// `broker.heartbeat.interval.ms`
+    pub heartbeat_ms: i64,
+    /// `broker.session.timeout.ms`
+    pub session_ms: i64,
+    /// `controller.quorum.election.timeout.ms`
+    pub election_timeout_ms: i64,
+    /// `controller.quorum.fetch.timeout.ms`
+    pub quorum_fetch_timeout_ms: i64,
+    /// `controller.quorum.request.timeout.ms`
+    pub quorum_request_timeout_ms: i64,
+    /// `controller.quorum.retry.backoff.ms`
+    pub quorum_backoff_ms: i64,
+    /// Settings of the group coordinator.
+    pub groups: milena_coordinators::group::Settings,
+    /// `log.retention.check.interval.ms`
+    pub retention_check: Duration,
+    /// `log.flush.offset.checkpoint.interval.ms`
+    pub checkpoint: Duration,
+    /// `producer.id.expiration.ms`
+    pub producer_expiry_ms: i64,
+    /// `metadata.log.max.record.bytes.between.snapshots`
+    pub snapshot_bytes: u64,
+    /// Memory for large request frames, in bytes (ours: `memory.request.bytes`).
+    pub memory_bytes: usize,
+}
+
+/// The values in force: what was given, else Kafka's default.
+struct Values<'a> {
+    file: &'a BTreeMap<String, String>,
+}
+
+impl Values<'_> {
+    fn text(&self, key: &str) -> Option<String> {
+        let given = self.file.get(key).cloned();
+        given.or_else(|| configs::find(Kind::Broker, key)?.default.map(ToOwned::to_owned))
+    }
+
+    fn number<T: FromStr>(&self, key: &str) -> Result<T, SettingsError>
+    where
+        T::Err: Display,
+    {
+        let value = self.text(key).unwrap_or_default();
+        value.trim().parse().map_err(|error: T::Err| wrong(key, &value, error))
+    }
+
+    /// A number of bytes, connections or milliseconds that must not be negative.
+    fn count(&self, key: &str) -> Result<usize, SettingsError> {
+        let value: i64 = self.number(key)?;
+        usize::try_from(value).map_err(|_| wrong(key, &value.to_string(), "must not be negative"))
+    }
+
+    fn millis(&self, key: &str) -> Result<Duration, SettingsError> {
+        Ok(Duration::from_millis(self.count(key)? as u64))
+    }
+}
+
+fn wrong(key: &str, value: &str, reason: impl Display) -> SettingsError {
+    SettingsError::Value { key: key.to_owned(), value: value.to_owned(), reason: reason.to_string() }
+}
+
+impl Settings {
+    /// Reads Kafka's keys. Every known key is validated, also those that have no effect here.
+    pub fn read(file: BTreeMap<String, String>) -> Result<Settings, SettingsError> {
+        let mut unknown = Vec::new();
+        for (key, value) in &file {
+            if configs::find(Kind::Broker, key).is_some() {
+                configs::validate(Kind::Broker, key, value).map_err(|error| wrong(key, value, error))?;
+            } else if !OWN_KEYS.contains(&key.as_str()) {
+                unknown.push(key.clone());
+            }
+        }
+        let values = Values { file: &file };
+        let node_id = match file.get("node.id").or_else(|| file.get("broker.id")) {
+            Some(_) => NodeId(values.number("node.id").or_else(|_| values.number("broker.id"))?),
+            None => NodeId(1),
+        };
+        let settings = Settings {
+            unknown,
+            node_id,
+            cluster_id: file.get("cluster.id").cloned(),
+            data_dir: data_dir(&file)?,
+            listeners: listeners(&file)?,
+            metrics_listen: file.get("metrics.listen").map(|value| address("metrics.listen", value)).transpose()?,
+            rack: file.get("broker.rack").cloned(),
+            request_bytes_max: values.count("socket.request.max.bytes")?,
+            connection_idle_max: idle_max(&values)?,
+            connections_max: values.count("max.connections")?,
+            connections_per_ip_max: values.count("max.connections.per.ip")?,
+            fetch_bytes_max: values.count("fetch.max.bytes")?,
+            fetch_sessions_max: values.count("max.incremental.fetch.session.cache.slots")?,
+            auto_create_topics: values.number("auto.create.topics.enable")?,
+            default_partitions: values.number("num.partitions")?,
+            default_replication: values.number("default.replication.factor")?,
+            offsets_partitions: values.number("offsets.topic.num.partitions")?,
+            offsets_replication: values.number("offsets.topic.replication.factor")?,
+            offsets_segment_bytes: values.number("offsets.topic.segment.bytes")?,
+            heartbeat_ms: values.number("broker.heartbeat.interval.ms")?,
+            session_ms: values.number("broker.session.timeout.ms")?,
+            election_timeout_ms: values.number("controller.quorum.election.timeout.ms")?,
+            quorum_fetch_timeout_ms: values.number("controller.quorum.fetch.timeout.ms")?,
+            quorum_request_timeout_ms: values.number("controller.quorum.request.timeout.ms")?,
+            quorum_backoff_ms: values.number("controller.quorum.retry.backoff.ms")?,
+            groups: groups(&values)?,
+            retention_check: values.millis("log.retention.check.interval.ms")?,
+            checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
+            producer_expiry_ms: values.number("producer.id.expiration.ms")?,
+            snapshot_bytes: values.count("metadata.log.max.record.bytes.between.snapshots")? as u64,
+            memory_bytes: memory_bytes(&file)?,
+            file: BTreeMap::new(),
+        };
+        if file.get("process.roles").is_some_and(|roles| roles.split(',').map(str::trim).all(|role| role != "broker")) {
+            return Err(SettingsError::Unsupported("a node without the broker role (process.roles)".to_owned()));
+        }
+        if file.get("controller.quorum.voters").is_some_and(|voters| voters.contains(',')) {
+            return Err(SettingsError::Unsupported("a quorum of several voters (controller.quorum.voters)".to_owned()));
+        }
+        Ok(Settings { file, ..settings })
+    }
+}
+
+fn groups(values: &Values<'_>) -> Result<milena_coordinators::group::Settings, SettingsError> {
+    let minutes: i64 = values.number("offsets.retention.minutes")?;
+    Ok(milena_coordinators::group::Settings {
+        session_timeout_min_ms: values.number("group.min.session.timeout.ms")?,
+        session_timeout_max_ms: values.number("group.max.session.timeout.ms")?,
+        initial_rebalance_delay_ms: values.number("group.initial.rebalance.delay.ms")?,
+        size_max: values.count("group.max.size")?,
+        offset_metadata_max: values.count("offset.metadata.max.bytes")?,
+        offsets_retention: Millis(minutes.saturating_mul(60_000)),
+        offsets_retention_check_interval: Millis(values.number("offsets.retention.check.interval.ms")?),
+        ..Default::default()
+    })
+}
+
+/// Negative means for ever.
+fn idle_max(values: &Values<'_>) -> Result<Duration, SettingsError> {
+    let millis: i64 = values.number("connections.max.idle.ms")?;
+    Ok(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX / 1_000_000)))
+}
+
+fn data_dir(file: &BTreeMap<String, String>) -> Result<PathBuf, SettingsError> {
+    let dirs = file.get("log.dirs").or_else(|| file.get("log.dir"));
+    let Some(dirs) = dirs else { return Ok(PathBuf::from(DATA_DIR)) };
+    match dirs.split(',').map(str::trim).filter(|dir| !dir.is_empty()).collect::<Vec<_>>().as_slice() {
+        [] => Err(wrong("log.dirs", dirs, "name a directory")),
+        [one] => Ok(PathBuf::from(one)),
+        _ => Err(SettingsError::Unsupported(format!("more than one directory (log.dirs={dirs})"))),
+    }
+}
+
+/// A quarter of the control group's limit, if there is one.
+fn memory_bytes(file: &BTreeMap<String, String>) -> Result<usize, SettingsError> {
+    match file.get("memory.request.bytes") {
+        Some(value) => value.trim().parse().map_err(|error| wrong("memory.request.bytes", value, error)),
+        None => Ok(MEMORY_BYTES),
+    }
+}
+
+fn listeners(file: &BTreeMap<String, String>) -> Result<Vec<ListenerSettings>, SettingsError> {
+    let given = file.get("listeners").map_or(LISTENERS, String::as_str);
+    let controller: Vec<&str> =
+        file.get("controller.listener.names").map_or(Vec::new(), |names| names.split(',').map(str::trim).collect());
+    let advertised = match file.get("advertised.listeners") {
+        Some(text) => named_addresses("advertised.listeners", text)?,
+        None => Vec::new(),
+    };
+    let protocols = file.get("listener.security.protocol.map").map_or("", String::as_str);
+    let mut listeners = Vec::new();
+    for (name, host, port) in named_addresses("listeners", given)? {
+        if controller.contains(&name.as_str()) {
+            continue;
+        }
+        plaintext(&name, protocols)?;
+        let bind_host = if host.is_empty() { "0.0.0.0" } else { &host };
+        let shown_host = if host.is_empty() || host == "0.0.0.0" { "localhost".to_owned() } else { host.clone() };
+        let shown = advertised.iter().find(|(shown, ..)| *shown == name);
+        listeners.push(ListenerSettings {
+            bind: address("listeners", &join(bind_host, port))?,
+            advertised: shown.map_or((shown_host, port), |(_, host, port)| (host.clone(), *port)),
+            name: Arc::from(name),
+        });
+    }
+    if listeners.is_empty() {
+        return Err(wrong("listeners", given, "names no listener for clients"));
+    }
+    Ok(listeners)
+}
+
+fn join(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Only PLAINTEXT is served; a listener that promises more must not come up without it.
+fn plaintext(name: &str, protocols: &str) -> Result<(), SettingsError> {
+    let mapped = protocols.split(',').filter_map(|pair| pair.trim().split_once(':')).find(|(key, _)| *key == name);
+    match mapped.map_or(name, |(_, protocol)| protocol) {
+        "PLAINTEXT" => Ok(()),
+        protocol @ ("SSL" | "SASL_PLAINTEXT" | "SASL_SSL") => {
+            Err(SettingsError::Unsupported(format!("security protocol {protocol} (listener {name})")))
+        }
+        _ => Err(wrong("listeners", name, "has no protocol in listener.security.protocol.map")),
+    }
+}
+
+/// `NAME://HOST:PORT,...`
+fn named_addresses(key: &str, text: &str) -> Result<Vec<(String, String, u16)>, SettingsError> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| named_address(key, part)).collect()
+}
+
+fn named_address(key: &str, part: &str) -> Result<(String, String, u16), SettingsError> {
+    let expected = || wrong(key, part, "expected NAME://HOST:PORT");
+    let (name, place) = part.split_once("://").ok_or_else(expected)?;
+    let (host, port) = place.rsplit_once(':').ok_or_else(expected)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok((name.to_ascii_uppercase(), host.to_owned(), port.parse().map_err(|_| expected())?))
+}
+
+fn address(key: &str, text: &str) -> Result<SocketAddr, SettingsError> {
+    let mut found = text.to_socket_addrs().map_err(|error| wrong(key, text, error))?;
+    found.next().ok_or_else(|| wrong(key, text, "names no address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::read(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn nothing_given_is_a_node_on_loopback() {
+        let settings = read(&[]).expect("defaults are valid");
+        assert_eq!(settings.listeners[0].bind, SocketAddr::from(([127, 0, 0, 1], 9092)));
+        assert_eq!(settings.request_bytes_max, 104_857_600);
+        assert_eq!(settings.default_partitions, 1);
+    }
+
+    #[test]
+    fn the_controllers_listener_is_not_for_clients() {
+        let settings = read(&[
+            ("listeners", "PLAINTEXT://127.0.0.1:9095,CONTROLLER://127.0.0.1:9093"),
+            ("controller.listener.names", "CONTROLLER"),
+            ("advertised.listeners", "PLAINTEXT://example.org:19092"),
+        ])
+        .expect("valid");
+        assert_eq!(settings.listeners.len(), 1);
+        assert_eq!(settings.listeners[0].advertised, ("example.org".to_owned(), 19092));
+    }
+
+    #[test]
+    fn a_listener_that_promises_encryption_does_not_come_up_without_it() {
+        assert!(matches!(read(&[("listeners", "SSL://127.0.0.1:9095")]), Err(SettingsError::Unsupported(_))));
+    }
+
+    #[test]
+    fn unknown_keys_are_named_and_bad_values_refused() {
+        assert_eq!(read(&[("no.such.key", "1")]).expect("accepted").unknown, ["no.such.key"]);
+        assert!(matches!(read(&[("num.partitions", "many")]), Err(SettingsError::Value { key, .. }) if key == "num.partitions"));
+    }
+}

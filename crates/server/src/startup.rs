@@ -1,0 +1,180 @@
+//! From a directory to a machine that is ready to run: lock, format if it is empty, load snapshot and log, set up
+//! the quorum and the controller. All of it waits for the disk, so it runs on the pool.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use milena_base::disk::read_file;
+use milena_metadata::controller::{self, Controller};
+use milena_metadata::format::{self, MetaProperties};
+use milena_metadata::loader::Loader;
+use milena_metadata::raft::{self, Event, Raft};
+use milena_metadata::records::{Batch, Control, Entry, RecordsError};
+use milena_metadata::{delta::ReplayError, snapshot};
+use milena_protocol::messages::{MetadataRecord, VotersRecord};
+use milena_protocol::{Offset, Uuid};
+use tracing::info;
+
+use crate::control::Parts;
+use crate::directory::{self, Directory, DirectoryError, METADATA_DIR};
+use crate::metadata_log::{MetadataLog, MetadataLogError};
+use crate::settings::Settings;
+use crate::world::World;
+
+/// Why the metadata cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum StartupError {
+    /// The log directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The metadata log cannot be opened.
+    #[error("the metadata log cannot be opened: {0}")]
+    Log(#[from] MetadataLogError),
+    /// A snapshot or `bootstrap.checkpoint` is damaged.
+    #[error("the metadata cannot be read: {0}")]
+    Records(#[from] RecordsError),
+    /// The records do not add up.
+    #[error("the metadata cannot be read: {0}")]
+    Replay(#[from] ReplayError),
+    /// The directory belongs to a quorum of other or more nodes.
+    #[error("the metadata quorum has the voters {0:?}: quorums of other or more than this node are not supported yet")]
+    OtherVoters(Vec<i32>),
+}
+
+/// Several nodes are not wired yet: a quorum that needs others would wait for them in vain.
+fn only_voter(voters: &[(Offset, VotersRecord)], meta: &MetaProperties) -> Result<(), StartupError> {
+    let Some((_, newest)) = voters.last() else { return Ok(()) };
+    match newest.voters.as_slice() {
+        [one] if one.voter_id == meta.node.0 => Ok(()),
+        others => Err(StartupError::OtherVoters(others.iter().map(|voter| voter.voter_id).collect())),
+    }
+}
+
+/// Everything that the control thread starts with, and whose directory it is.
+pub(crate) struct Opened<W: World> {
+    pub(crate) meta: MetaProperties,
+    pub(crate) directory: Directory<W::Disk>,
+    pub(crate) parts: Parts<W>,
+    pub(crate) start: Event,
+    /// The log behind the snapshot: it counts when the quorum says that it is committed.
+    pub(crate) tail: Vec<Batch>,
+}
+
+/// Opens the node's directory.
+pub(crate) fn open<W: World>(world: &Arc<W>, settings: &Settings) -> Result<Opened<W>, StartupError> {
+    let (disk, path) = (world.disk(), &settings.data_dir);
+    let lock = directory::lock(&disk, path)?;
+    let meta = match directory::meta(&disk, path)? {
+        Some(meta) => meta,
+        None => format_standalone(&**world, settings)?,
+    };
+    directory::check(path, &meta, settings.cluster_id.as_deref(), settings.node_id)?;
+    let directory = Directory::open(&disk, path, lock)?;
+    let mut log = MetadataLog::open(&disk, &path.join(METADATA_DIR), directory.is_clean(), world.now())?;
+
+    let mut loader = Loader::new();
+    let mut voters: Vec<(Offset, VotersRecord)> = Vec::new();
+    let mut snapshot_id = None;
+    if let Some((id, contents)) = log.newest_snapshot()? {
+        let snapshot = snapshot::read(id, &contents)?;
+        loader.load_snapshot(&snapshot)?;
+        voters.extend(snapshot.voters.map(|voters| (Offset(id.end.0 - 1), voters)));
+        snapshot_id = Some(id);
+    }
+    let tail = log.batches_from(loader.read().last.next())?;
+    voters.extend(tail.iter().flat_map(voters_in));
+    only_voter(&voters, &meta)?;
+    let start = raft::Start {
+        state: log.quorum_state()?,
+        log_start: log.log_start(),
+        log_end: log.log_end(),
+        epochs: log.epochs(),
+        snapshot: snapshot_id,
+        static_voters: Vec::new(),
+        voters: voters.clone(),
+    };
+    let parts = Parts {
+        world: Arc::clone(world),
+        raft: Raft::new(raft_options(&**world, settings, &meta)),
+        controller: Controller::new(controller_options(settings, &meta)),
+        bootstrap: bootstrap(&**world, settings)?,
+        voters: voters.pop().map(|(_, voters)| voters),
+        snapshot_bytes_max: settings.snapshot_bytes,
+        log,
+        loader,
+    };
+    Ok(Opened { meta, directory, parts, start: Event::Started(start), tail })
+}
+
+/// Formats an empty directory and answers the cluster's id.
+pub fn format<W: World>(world: &W, settings: &Settings) -> Result<String, DirectoryError> {
+    let (disk, path) = (world.disk(), &settings.data_dir);
+    let _lock = directory::lock(&disk, path)?;
+    match directory::meta(&disk, path)? {
+        Some(meta) => Err(DirectoryError::Formatted { path: path.clone(), cluster_id: meta.cluster_id }),
+        None => format_standalone(world, settings).map(|meta| meta.cluster_id),
+    }
+}
+
+/// An empty directory becomes a cluster of one node, as `kafka-storage format --standalone` makes it.
+fn format_standalone<W: World>(world: &W, settings: &Settings) -> Result<MetaProperties, DirectoryError> {
+    let cluster_id = settings.cluster_id.clone().unwrap_or_else(|| fresh_id(world).to_string());
+    let meta = MetaProperties { cluster_id, node: settings.node_id, directory: fresh_id(world) };
+    // No listener is open for other voters yet: whoever opens one updates its endpoint then (KIP-853).
+    let voters = format::standalone_voters(meta.node, meta.directory, "CONTROLLER", "localhost", 0);
+    let files: BTreeMap<String, Bytes> = format::controller_files(Some(&voters), world.now());
+    directory::format(&world.disk(), &settings.data_dir, &meta, &files)?;
+    info!(cluster = meta.cluster_id, directory = %settings.data_dir.display(), "formatted");
+    Ok(meta)
+}
+
+/// A random id whose text does not begin with a dash.
+pub(crate) fn fresh_id<W: World>(world: &W) -> Uuid {
+    loop {
+        if let Some(id) = Uuid::from_random(world.random()) {
+            return id;
+        }
+    }
+}
+
+fn voters_in(batch: &Batch) -> impl Iterator<Item = (Offset, VotersRecord)> {
+    batch.entries.iter().zip(0..).filter_map(|(entry, delta)| match entry {
+        Entry::Control(Control::Voters(voters)) => Some((batch.base + delta, voters.clone())),
+        _ => None,
+    })
+}
+
+fn raft_options<W: World>(world: &W, settings: &Settings, meta: &MetaProperties) -> raft::Options {
+    let random = world.random();
+    raft::Options {
+        cluster_id: meta.cluster_id.clone(),
+        node: meta.node,
+        directory: meta.directory,
+        endpoints: Vec::new(),
+        election_timeout_ms: settings.election_timeout_ms,
+        fetch_timeout_ms: settings.quorum_fetch_timeout_ms,
+        request_timeout_ms: settings.quorum_request_timeout_ms,
+        retry_backoff_ms: settings.quorum_backoff_ms,
+        seed: u64::from_be_bytes(std::array::from_fn(|at| random[at])),
+    }
+}
+
+fn controller_options(settings: &Settings, meta: &MetaProperties) -> controller::Options {
+    controller::Options {
+        cluster_id: meta.cluster_id.clone(),
+        node: meta.node,
+        file: settings.file.clone(),
+        session_ms: settings.session_ms,
+        // With one voter nobody waits to hear that the quorum still lives.
+        idle_ms: 0,
+    }
+}
+
+/// The first records of a new cluster: `bootstrap.checkpoint`, where the format left one.
+fn bootstrap<W: World>(world: &W, settings: &Settings) -> Result<Vec<MetadataRecord>, StartupError> {
+    match read_file(&world.disk(), &settings.data_dir.join(format::BOOTSTRAP_FILE)) {
+        Ok(contents) => Ok(format::read_bootstrap(&contents.into())?),
+        Err(_) => Ok(milena_metadata::features::bootstrap_records()),
+    }
+}

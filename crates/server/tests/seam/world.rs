@@ -1,0 +1,130 @@
+//! A machine of one seeded thread: sockets in memory, a disk in memory, a clock that stands still until everybody
+//! waits. Several nodes live on it side by side.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use milena_base::{Millis, Random};
+use milena_disk::MemoryDisk;
+use milena_server::world::{Job, Listener, Place, Task, World};
+use tokio::io::{DuplexStream, duplex};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Bytes that a connection holds in each direction.
+const SOCKET_BYTES: usize = 64 * 1024;
+/// Where the clocks of all nodes begin.
+const EPOCH: Millis = Millis(1_700_000_000_000);
+
+/// The wires between the nodes and their clients.
+#[derive(Default)]
+pub struct Network {
+    listeners: Mutex<BTreeMap<u16, mpsc::UnboundedSender<(DuplexStream, SocketAddr)>>>,
+}
+
+impl Network {
+    /// Connects to a port, if somebody listens there.
+    pub fn connect(&self, port: u16) -> Option<DuplexStream> {
+        let (near, far) = duplex(SOCKET_BYTES);
+        let listeners = self.listeners.lock().expect("one thread");
+        listeners.get(&port)?.send((far, loopback(50_000))).ok()?;
+        Some(near)
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// One node's view of the machine.
+pub struct SimWorld {
+    disk: MemoryDisk,
+    network: Arc<Network>,
+    random: Mutex<Random>,
+    start: Instant,
+}
+
+impl SimWorld {
+    /// A machine whose every choice follows from `seed`.
+    pub fn new(network: &Arc<Network>, disk: &MemoryDisk, seed: u64) -> Arc<SimWorld> {
+        Arc::new(SimWorld {
+            disk: disk.clone(),
+            network: Arc::clone(network),
+            random: Mutex::new(Random::from_seed(seed)),
+            start: Instant::now(),
+        })
+    }
+}
+
+impl World for SimWorld {
+    type Disk = MemoryDisk;
+    type Accepted = DuplexStream;
+    type Stream = DuplexStream;
+    type Listener = SimListener;
+
+    fn disk(&self) -> MemoryDisk {
+        self.disk.clone()
+    }
+
+    fn now(&self) -> Millis {
+        EPOCH + Millis(self.start.elapsed().as_millis() as i64)
+    }
+
+    fn random(&self) -> [u8; 16] {
+        self.random.lock().expect("one thread").bytes16()
+    }
+
+    fn cores(&self) -> usize {
+        2
+    }
+
+    fn listen(&self, address: SocketAddr) -> io::Result<SimListener> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut listeners = self.network.listeners.lock().expect("one thread");
+        if listeners.get(&address.port()).is_some_and(|sender| !sender.is_closed()) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        listeners.insert(address.port(), sender);
+        Ok(SimListener { receiver, address })
+    }
+
+    fn adopt(&self, accepted: DuplexStream) -> io::Result<DuplexStream> {
+        Ok(accepted)
+    }
+
+    fn spawn(&self, _place: Place, task: Task) {
+        tokio::spawn(task);
+    }
+
+    fn run(&self, job: Job) {
+        let wait = Duration::from_micros(self.random.lock().expect("one thread").below(3000));
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            job();
+        });
+    }
+}
+
+/// A port of the network.
+pub struct SimListener {
+    receiver: mpsc::UnboundedReceiver<(DuplexStream, SocketAddr)>,
+    address: SocketAddr,
+}
+
+impl Listener for SimListener {
+    type Accepted = DuplexStream;
+
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, SocketAddr)> {
+        match self.receiver.recv().await {
+            Some(accepted) => Ok(accepted),
+            None => std::future::pending().await,
+        }
+    }
+}
