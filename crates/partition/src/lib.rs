@@ -10,6 +10,8 @@
 
 pub mod checkpoint;
 pub mod epochs;
+#[cfg(test)]
+mod fixture;
 mod index;
 pub mod log;
 pub mod names;

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! |segment 0 ........|segment 1 ........|segment 2, active ...|
-//! ^ log start                     ^ recovery point            ^ log end
+//! ^ log start                     ^ recovery point         ^ log end
 //! ```
 //! Source: `LocalLog`, `UnifiedLog` in Kafka 4.3.1.
 
@@ -43,7 +43,7 @@ pub struct Log<D: Disk> {
     random: Random,
     log_start: Offset,
     log_end: Offset,
-    /// Everything before is on the device.
+    /// Every batch before is on the device.
     recovery_point: Offset,
     truncations: u64,
     /// Bytes and records appended since the log was opened, and how many of them are on the device.
@@ -127,6 +127,8 @@ impl<D: Disk> Log<D> {
             return Ok(());
         }
         active.finish(&self.disk, &self.settings)?;
+        // Its indexes were not flushed with its batches: as long as it was active, a crash would have made them anew.
+        active.is_dirty |= active.is_index_dirty;
         let base = active.base_offset;
         let jitter_ms = self.next_jitter_ms();
         let segment = Segment::create(&self.disk, &self.dir, base_offset, &self.settings, jitter_ms, now)?;
@@ -257,27 +259,8 @@ impl<D: Disk> Log<D> {
         if nothing_new && !self.names_dirty && !self.segments.iter().any(|segment| segment.is_dirty) {
             return Ok(None);
         }
-        let mut files = Vec::new();
-        let last = self.segments.len() - 1;
-        for (at, segment) in self.segments.iter_mut().enumerate() {
-            match (segment.is_dirty, at == last) {
-                (false, _) => {}
-                // Its indexes are made anew after a crash.
-                (true, true) => files.push(segment.file(&self.disk)?),
-                (true, false) => files.extend(segment.files(&self.disk)?),
-            }
-            if segment.is_dirty
-                && self.names_dirty
-                && let Ok(snapshot) = self.disk.open_existing(&segment.path(names::SNAPSHOT))
-            {
-                files.push(Arc::new(snapshot));
-            }
-        }
         let mut dirs = Vec::new();
         if self.names_dirty {
-            if let Ok(file) = self.disk.open_existing(&self.dir.join(names::PARTITION_METADATA)) {
-                files.push(Arc::new(file));
-            }
             dirs.push(self.dir.clone());
             dirs.extend(self.dir.parent().map(Path::to_owned));
         }
@@ -288,12 +271,36 @@ impl<D: Disk> Log<D> {
         }
         let token = FlushToken {
             end: self.log_end,
-            active: self.segments[last].base_offset,
+            active: self.segments.back().map_or(self.log_end, |active| active.base_offset),
             truncations: self.truncations,
             appended: self.appended,
             names: self.names_dirty,
         };
-        Ok(Some(Flush { files, dirs, replace, token }))
+        Ok(Some(Flush { files: self.dirty_files()?, dirs, replace, token }))
+    }
+
+    /// The files with something that is not on the device.
+    fn dirty_files(&mut self) -> io::Result<Vec<Arc<D::File>>> {
+        let mut files = Vec::new();
+        let last = self.segments.len() - 1;
+        for (at, segment) in self.segments.iter_mut().enumerate().filter(|(_, segment)| segment.is_dirty) {
+            match at == last {
+                // Its indexes are made anew after a crash.
+                true => files.push(segment.file(&self.disk)?),
+                false => files.extend(segment.files(&self.disk)?),
+            }
+            if self.names_dirty
+                && let Ok(snapshot) = self.disk.open_existing(&segment.path(names::SNAPSHOT))
+            {
+                files.push(Arc::new(snapshot));
+            }
+        }
+        if self.names_dirty
+            && let Ok(metadata) = self.disk.open_existing(&self.dir.join(names::PARTITION_METADATA))
+        {
+            files.push(Arc::new(metadata));
+        }
+        Ok(files)
     }
 
     /// The files of a [`Flush`] are on the device. Does nothing if the log was cut meanwhile.
@@ -313,7 +320,7 @@ impl<D: Disk> Log<D> {
         let open = &self.open;
         for segment in self.segments.iter_mut().filter(|segment| segment.is_dirty) {
             if segment.base_offset < token.active {
-                segment.is_dirty = false;
+                (segment.is_dirty, segment.is_index_dirty) = (false, false);
                 if !open.contains(&segment.base_offset) {
                     segment.release();
                 }
@@ -334,17 +341,12 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Clean end: cuts the indexes to size and flushes. Answers the recovery point.
+    /// Clean end: writes the active segment's indexes to their end and makes everything durable. Answers the
+    /// recovery point, which is the log end.
     pub fn close(mut self) -> io::Result<Offset> {
-        self.settle()?;
-        Ok(self.recovery_point)
-    }
-
-    /// Writes the active segment's indexes to their end and makes everything durable.
-    pub(crate) fn settle(&mut self) -> io::Result<()> {
         let active = self.segments.back_mut().expect("never empty");
-        let changed = active.finish(&self.disk, &self.settings)?;
-        if changed || active.is_dirty {
+        active.finish(&self.disk, &self.settings)?;
+        if active.is_dirty || active.is_index_dirty {
             for file in active.files(&self.disk)? {
                 file.flush()?;
             }
@@ -356,8 +358,7 @@ impl<D: Disk> Log<D> {
         }
         // Nothing is appended any more, so no time is asked for.
         self.flush(Millis(0))?;
-        self.recovery_point = self.log_end;
-        Ok(())
+        Ok(self.log_end)
     }
 
     /// Goes through the headers of all batches that end behind `from`, in order, with the file of each.
@@ -517,7 +518,7 @@ impl<D: Disk> Log<D> {
         self.log_end
     }
 
-    /// Everything before is on the device.
+    /// Every batch before is on the device. The indexes of the segment that holds the last of them may not be.
     pub fn recovery_point(&self) -> Offset {
         self.recovery_point
     }
@@ -577,3 +578,6 @@ fn find_record(batch: &Batch, position: u64, wanted: impl Fn(&RecordView) -> boo
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,6 +57,8 @@ pub(crate) struct Segment<D: Disk> {
     pub(crate) has_transaction_index: bool,
     /// Some of it is not on the device.
     pub(crate) is_dirty: bool,
+    /// What its index files hold, or should hold, is not on the device. A flush of the active segment leaves it so.
+    pub(crate) is_index_dirty: bool,
     pub(crate) offsets: OffsetIndex<D>,
     pub(crate) times: TimeIndex<D>,
     /// Taken off the age at which it is rolled.
@@ -93,6 +95,7 @@ impl<D: Disk> Segment<D> {
             size_bytes: 0,
             has_transaction_index: false,
             is_dirty: true,
+            is_index_dirty: true,
             offsets: Index::create(disk, path(names::OFFSET_INDEX), settings.index_bytes_max)?,
             times: Index::create(disk, path(names::TIME_INDEX), settings.index_bytes_max)?,
             jitter_ms,
@@ -123,6 +126,7 @@ impl<D: Disk> Segment<D> {
             size_bytes,
             has_transaction_index: false,
             is_dirty: false,
+            is_index_dirty: false,
             offsets: Index::load(disk, path(names::OFFSET_INDEX))?,
             times,
             jitter_ms,
@@ -153,6 +157,7 @@ impl<D: Disk> Segment<D> {
             size_bytes: 0,
             has_transaction_index: false,
             is_dirty: true,
+            is_index_dirty: true,
             offsets: Index::create(disk, path(names::OFFSET_INDEX), settings.index_bytes_max)?,
             times: Index::create(disk, path(names::TIME_INDEX), settings.index_bytes_max)?,
             jitter_ms,
@@ -204,6 +209,7 @@ impl<D: Disk> Segment<D> {
             };
             self.offsets.append(disk, entry, settings.index_bytes_max)?;
             self.index_time(disk, settings)?;
+            self.is_index_dirty = true;
             self.bytes_since_index = 0;
         }
         self.bytes_since_index += place.size_bytes;
@@ -342,7 +348,7 @@ impl<D: Disk> Segment<D> {
         self.size_bytes = cut;
         self.recent.clear();
         self.bytes_since_index = 0;
-        self.is_dirty = true;
+        (self.is_dirty, self.is_index_dirty) = (true, true);
         if cut == 0 {
             self.first_timestamp = None;
         }
@@ -367,15 +373,14 @@ impl<D: Disk> Segment<D> {
     }
 
     /// Takes no more batches, or none before the next start: indexes are written to their end and cut to size.
-    /// Answers whether a file changed.
-    pub(crate) fn finish(&mut self, disk: &D, settings: &LogSettings) -> io::Result<bool> {
+    pub(crate) fn finish(&mut self, disk: &D, settings: &LogSettings) -> io::Result<()> {
         self.index_time(disk, settings)?;
-        let offsets_changed = self.offsets.finish(disk)?;
-        let times_changed = self.times.finish(disk)?;
+        self.is_index_dirty |= self.offsets.finish(disk)?;
+        self.is_index_dirty |= self.times.finish(disk)?;
         if settings.preallocate {
             self.file(disk)?.truncate(self.size_bytes)?;
         }
-        Ok(offsets_changed || times_changed || settings.preallocate)
+        Ok(())
     }
 
     /// Files of a finished segment, for a flush.

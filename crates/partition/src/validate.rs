@@ -273,18 +273,16 @@ struct Walked {
 fn walk(batch: &Batch, rules: &Rules<'_>, now: Millis, changes_codec: bool) -> Result<Walked, InvalidBatch> {
     let header = batch.header();
     let mut walked = Walked { max_timestamp: Millis::NONE, is_consecutive: true };
-    let mut errors = RecordErrors::default();
-    let mut seen = 0;
-    for shape in batch.walk(WALKED_BYTES_MAX).map_err(InvalidBatch::of)? {
+    let mut errors = RecordErrors { header, rules, now, changes_codec, found: Vec::new(), any_timestamp: false };
+    for (index, shape) in (0..).zip(batch.walk(WALKED_BYTES_MAX).map_err(InvalidBatch::of)?) {
         let shape = shape.map_err(InvalidBatch::of)?;
         let timestamp = match header.attributes.timestamp_type() {
             TimestampType::CreateTime => Millis(header.base_timestamp.0.wrapping_add(shape.timestamp_delta)),
             TimestampType::LogAppendTime => header.max_timestamp,
         };
-        errors.check(seen, &shape, timestamp, header, rules, now, changes_codec);
+        errors.check(index, &shape, timestamp);
         walked.max_timestamp = walked.max_timestamp.max(timestamp);
-        walked.is_consecutive &= shape.offset_delta == seen;
-        seen += 1;
+        walked.is_consecutive &= shape.offset_delta == index;
         if errors.found.len() == RECORD_ERRORS_MAX {
             break;
         }
@@ -294,42 +292,29 @@ fn walk(batch: &Batch, rules: &Rules<'_>, now: Millis, changes_codec: bool) -> R
 }
 
 /// The records that are wrong.
-#[derive(Default)]
-struct RecordErrors {
+struct RecordErrors<'a> {
+    header: &'a BatchHeader,
+    rules: &'a Rules<'a>,
+    now: Millis,
+    changes_codec: bool,
     found: Vec<RecordError>,
     any_timestamp: bool,
 }
 
-impl RecordErrors {
-    #[allow(clippy::too_many_arguments)]
-    fn check(
-        &mut self,
-        index: i32,
-        shape: &RecordShape,
-        timestamp: Millis,
-        header: &BatchHeader,
-        rules: &Rules<'_>,
-        now: Millis,
-        changes_codec: bool,
-    ) {
-        if rules.compacted && shape.key_bytes.is_none() {
-            let of = rules.topic_partition;
-            let message = format!("Compacted topic cannot accept message without key in topic partition {of}");
+impl RecordErrors<'_> {
+    fn check(&mut self, index: i32, shape: &RecordShape, timestamp: Millis) {
+        let Rules { topic_partition, compacted, timestamp_type, .. } = *self.rules;
+        if compacted && shape.key_bytes.is_none() {
+            let message =
+                format!("Compacted topic cannot accept message without key in topic partition {topic_partition}");
             self.found.push(RecordError { index, message });
             return;
         }
-        let offset = header.base_offset.0.wrapping_add(i64::from(shape.offset_delta));
-        let message = if rules.timestamp_type == TimestampType::CreateTime && timestamp != Millis::NONE {
-            out_of_range(timestamp, offset, rules, now)
-        } else if header.attributes.timestamp_type() == TimestampType::LogAppendTime {
-            let compressed = header.attributes.compression() != Ok(Codec::None);
-            let kind = if compressed && !changes_codec { "PartialDefaultRecord" } else { "DefaultRecord" };
-            let (key, value) = (shape.key_bytes.unwrap_or(0), shape.value_bytes.unwrap_or(0));
-            Some(format!(
-                "Invalid timestamp type in message {kind}(offset={offset}, timestamp={}, key={key} bytes, \
-                 value={value} bytes). Producer should not set timestamp type to LogAppendTime.",
-                timestamp.0
-            ))
+        let offset = self.header.base_offset.0.wrapping_add(i64::from(shape.offset_delta));
+        let message = if timestamp_type == TimestampType::CreateTime && timestamp != Millis::NONE {
+            out_of_range(timestamp, offset, self.rules, self.now)
+        } else if self.header.attributes.timestamp_type() == TimestampType::LogAppendTime {
+            Some(self.claimed_append_time(shape, timestamp, offset))
         } else {
             None
         };
@@ -337,6 +322,18 @@ impl RecordErrors {
             self.any_timestamp = true;
             self.found.push(RecordError { index, message });
         }
+    }
+
+    /// Only brokers give a batch its append time.
+    fn claimed_append_time(&self, shape: &RecordShape, timestamp: Millis, offset: i64) -> String {
+        let compressed = self.header.attributes.compression() != Ok(Codec::None);
+        let kind = if compressed && !self.changes_codec { "PartialDefaultRecord" } else { "DefaultRecord" };
+        let (key, value) = (shape.key_bytes.unwrap_or(0), shape.value_bytes.unwrap_or(0));
+        format!(
+            "Invalid timestamp type in message {kind}(offset={offset}, timestamp={}, key={key} bytes, value={value} \
+             bytes). Producer should not set timestamp type to LogAppendTime.",
+            timestamp.0
+        )
     }
 
     fn into_result(self) -> Result<(), InvalidBatch> {
@@ -431,3 +428,6 @@ fn rebuild(
     }
     Batch::parse(bytes).map_err(InvalidBatch::of)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use milena_protocol::{ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
-use crate::world::{World, on_pool};
+use crate::world::{Place, World, on_pool};
 
 /// Compressed batches above this size are inflated for validation on the pool, not on a data core.
 const INLINE_COMPRESSED_BYTES: usize = 64 * 1024;
@@ -141,14 +141,16 @@ impl<D: Disk> Replica<D> {
     /// Checks a batch of a client and appends it. Returns when it is as durable as its topic promises.
     pub async fn append<W: World<Disk = D>>(
         self: &Arc<Self>,
-        world: &W,
+        world: &Arc<W>,
         bytes: Bytes,
         produce_version: i16,
     ) -> Result<Appended, Refused> {
-        let batch = self.validated(world, bytes, produce_version).await?;
+        let batch = self.validated(&**world, bytes, produce_version).await?;
         let appended = self.append_valid(world.now(), &batch, None)?;
-        if appended.flush_due {
-            self.flush_up_to(world, appended.last_offset.next()).await?;
+        if self.settings.load().acknowledges_after_flush() {
+            self.flush_up_to(&**world, appended.last_offset.next()).await?;
+        } else if appended.flush_due || appended.rolled {
+            self.flush_beside(world, appended.last_offset.next());
         }
         Ok(appended)
     }
@@ -219,6 +221,17 @@ impl<D: Disk> Replica<D> {
             self.wake();
         }
         Ok(())
+    }
+
+    /// Flushes in the background: nobody waits for it, but recovery after a kill has less to read.
+    fn flush_beside<W: World<Disk = D>>(self: &Arc<Self>, world: &Arc<W>, end: Offset) {
+        let (replica, task_world) = (Arc::clone(self), Arc::clone(world));
+        let task = async move {
+            if let Err(failure) = replica.flush_up_to(&*task_world, end).await {
+                tracing::error!(partition = %replica.topic_partition, %failure, "flush in the background failed");
+            }
+        };
+        world.spawn(Place::Background, Box::pin(task));
     }
 
     /// Finds the batches from an offset on.

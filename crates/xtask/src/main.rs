@@ -1,1 +1,64 @@
-fn main() {}
+//! The project's own tasks, started as `cargo xtask NAME`. It depends on none of the other crates: it judges them.
+
+mod counts;
+mod dump_log;
+mod faults;
+mod finding;
+mod interop;
+mod limits;
+mod node;
+mod repository;
+mod rust_text;
+mod shell;
+mod tidy;
+mod twin;
+mod verify;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask NAME
+
+  verify                            static checks, writes nothing
+  fix                               formats, and mends what clippy can mend by itself
+  tidy                              a mirror: the longest functions and files, vague names, words to say otherwise
+  interop NAME|all|list [--bootstrap HOST:PORT]
+                                    real clients against Milena, or against the broker given
+  interop dump-log [DIRECTORY]      Kafka's dump-log reads what the last interop run left behind
+  twin [replay [FILTER]]            the same requests to Milena and, as recorded, to Apache Kafka
+  twin ARGUMENT..                   anything else that milena-twin understands, for example record
+  faults kill [--rounds N] [--plant early-ack]
+                                    kill -9 under load; nothing acknowledged may be missing
+  faults hostile [--connections N]  broken frames, slow readers, floods of connections
+  limits                            ready within 100 ms, idle below 40 MB
+  counts LOG [FAILED-PART..]        adds up what passed per suite in LOG, and holds it against .ci/floor.txt";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["verify"] => verify::verify(),
+        ["fix"] => verify::fix(),
+        ["tidy"] => tidy::tidy(),
+        ["interop", "dump-log", rest @ ..] => dump_log::dump_log(rest),
+        ["interop", rest @ ..] => interop::interop(rest),
+        ["twin", rest @ ..] => twin::twin(rest),
+        ["faults", "kill", rest @ ..] => faults::kill::kill(rest),
+        ["faults", "hostile", rest @ ..] => faults::hostile::hostile(rest),
+        ["limits"] => limits::limits(),
+        ["counts", rest @ ..] => counts::counts(rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            if !reason.is_empty() {
+                eprintln!("xtask: {reason}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

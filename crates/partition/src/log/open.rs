@@ -58,7 +58,8 @@ impl<D: Disk> Log<D> {
         let names: BTreeSet<String> = self.disk.list(&self.dir)?.into_iter().map(|entry| entry.name).collect();
         let bases = segment_bases(&names);
         let mut recovered = Recovered { created: bases.is_empty(), ..Recovered::default() };
-        let unflushed = bases.partition_point(|base| *base <= hints.recovery_point).saturating_sub(1);
+        // The segment that ends at the recovery point too: while it was active, its indexes were not flushed.
+        let unflushed = bases.partition_point(|base| *base < hints.recovery_point).saturating_sub(1);
         for (at, base) in bases.iter().enumerate() {
             let is_indexed = [names::OFFSET_INDEX, names::TIME_INDEX]
                 .iter()
@@ -67,7 +68,7 @@ impl<D: Disk> Log<D> {
                 true => self.load_segment(*base, &names, now)?,
                 false => self.recover_segment(*base, now, &mut recovered)?,
             };
-            if cut && at + 1 < bases.len() {
+            if at + 1 < bases.len() && (cut || self.ends_before(bases[at + 1], hints)) {
                 self.drop_segments(&bases[at + 1..], now, &mut recovered)?;
                 break;
             }
@@ -77,12 +78,21 @@ impl<D: Disk> Log<D> {
         Ok(recovered)
     }
 
+    /// Whether records between the last segment and the one at `next` are missing because they were never flushed.
+    /// What is behind them goes too, or a producer would be told that a lost batch is a repeated one. Compaction
+    /// leaves gaps as well, and those are none of our business.
+    fn ends_before(&self, next: Offset, hints: &OpenHints) -> bool {
+        let is_unflushed = !hints.clean && self.log_end >= hints.recovery_point;
+        is_unflushed && !self.settings.cleanup.compact && self.log_end < next
+    }
+
     /// Takes a segment as it is; never cut.
     fn load_segment(&mut self, base: Offset, names: &BTreeSet<String>, now: Millis) -> io::Result<bool> {
         let jitter_ms = self.next_jitter_ms();
         let mut segment = Segment::load(&self.disk, &self.dir, base, jitter_ms, now)?;
         segment.has_transaction_index = names.contains(&format!("{:020}{}", base.0, names::TRANSACTION_INDEX));
         self.segments.push_back(segment);
+        self.log_end = base;
         Ok(false)
     }
 
@@ -115,6 +125,7 @@ impl<D: Disk> Log<D> {
         recovered.segments_scanned += 1;
         recovered.truncated_bytes += cut_bytes;
         recovered.first_scanned.get_or_insert(base);
+        self.log_end = next;
         self.segments.push_back(segment);
         Ok(cut_bytes > 0)
     }

@@ -94,7 +94,7 @@ async fn append<W: World>(
         return answer(ErrorCode::InvalidTopicException);
     }
     let size_bytes = bytes.len() as u64;
-    match replica.append(&*call.node.world, bytes, call.version()).await {
+    match replica.append(&call.node.world, bytes, call.version()).await {
         Ok(appended) => {
             call.node.metrics.appended_bytes.inc_by(size_bytes);
             call.node.metrics.appended_batches.inc();

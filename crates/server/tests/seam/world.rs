@@ -21,13 +21,13 @@ const EPOCH: Millis = Millis(1_700_000_000_000);
 
 /// The wires between the nodes and their clients.
 #[derive(Default)]
-pub struct Network {
+pub(crate) struct Network {
     listeners: Mutex<BTreeMap<u16, mpsc::UnboundedSender<(DuplexStream, SocketAddr)>>>,
 }
 
 impl Network {
     /// Connects to a port, if somebody listens there.
-    pub fn connect(&self, port: u16) -> Option<DuplexStream> {
+    pub(crate) fn connect(&self, port: u16) -> Option<DuplexStream> {
         let (near, far) = duplex(SOCKET_BYTES);
         let listeners = self.listeners.lock().expect("one thread");
         listeners.get(&port)?.send((far, loopback(50_000))).ok()?;
@@ -40,7 +40,7 @@ fn loopback(port: u16) -> SocketAddr {
 }
 
 /// One node's view of the machine.
-pub struct SimWorld {
+pub(crate) struct SimWorld {
     disk: MemoryDisk,
     network: Arc<Network>,
     random: Mutex<Random>,
@@ -49,7 +49,7 @@ pub struct SimWorld {
 
 impl SimWorld {
     /// A machine whose every choice follows from `seed`.
-    pub fn new(network: &Arc<Network>, disk: &MemoryDisk, seed: u64) -> Arc<SimWorld> {
+    pub(crate) fn new(network: &Arc<Network>, disk: &MemoryDisk, seed: u64) -> Arc<SimWorld> {
         Arc::new(SimWorld {
             disk: disk.clone(),
             network: Arc::clone(network),
@@ -109,7 +109,7 @@ impl World for SimWorld {
 }
 
 /// A port of the network.
-pub struct SimListener {
+pub(crate) struct SimListener {
     receiver: mpsc::UnboundedReceiver<(DuplexStream, SocketAddr)>,
     address: SocketAddr,
 }

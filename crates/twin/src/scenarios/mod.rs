@@ -1,0 +1,97 @@
+//! The table of scenarios, one file for each area. The traps are numbered lines of our notes on Kafka's behaviour.
+
+mod api_versions;
+mod configs;
+mod connection;
+mod delete_records;
+mod fetch;
+mod first;
+mod groups;
+mod list_offsets;
+mod metadata;
+mod offsets;
+mod produce;
+mod producer_ids;
+mod requests;
+mod topics;
+
+use std::fmt;
+
+use crate::exchange::Exchange;
+
+/// Questions to a broker that belong together.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Area and name; also the place of the transcript.
+    pub name: &'static str,
+    /// What it is about, in one sentence.
+    pub shows: &'static str,
+    /// The traps that it covers.
+    pub traps: &'static [u16],
+    /// Asks.
+    pub play: fn(&mut Exchange),
+}
+
+impl Scenario {
+    /// What the names of its topics and groups begin with.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}.", self.name.replace(['/', '_'], "-"))
+    }
+
+    /// Whether it is about a broker that nobody has asked anything yet, and so is played alone before the others.
+    pub(crate) fn plays_first(&self) -> bool {
+        first::SCENARIOS.iter().any(|first| first.name == self.name)
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.shows)?;
+        let traps: Vec<String> = self.traps.iter().map(u16::to_string).collect();
+        match traps.as_slice() {
+            [] => Ok(()),
+            [trap] => write!(f, " (trap {trap})"),
+            _ => write!(f, " (traps {})", traps.join(", ")),
+        }
+    }
+}
+
+const AREAS: &[&[Scenario]] = &[
+    first::SCENARIOS,
+    connection::SCENARIOS,
+    api_versions::SCENARIOS,
+    metadata::SCENARIOS,
+    topics::SCENARIOS,
+    configs::SCENARIOS,
+    produce::SCENARIOS,
+    producer_ids::SCENARIOS,
+    fetch::SCENARIOS,
+    list_offsets::SCENARIOS,
+    delete_records::SCENARIOS,
+    groups::SCENARIOS,
+    offsets::SCENARIOS,
+];
+
+/// Every scenario.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    AREAS.iter().flat_map(|area| area.iter())
+}
+
+/// Waits until the broker is ready for everything that is not about its first moments.
+pub(crate) fn settle(x: &mut Exchange) {
+    first::settle(x);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_scenarios_share_a_name_or_a_prefix() {
+        let mut prefixes: Vec<String> = all().map(Scenario::prefix).collect();
+        let count = prefixes.len();
+        prefixes.sort();
+        prefixes.dedup();
+        assert_eq!(prefixes.len(), count);
+    }
+}

@@ -1,0 +1,9 @@
+//! Faults made on purpose against a running server: kills under load, and clients that mean no good.
+
+mod canary;
+mod early_ack;
+pub(crate) mod hostile;
+pub(crate) mod kill;
+mod offenders;
+mod read_back;
+mod wire;

@@ -1,0 +1,58 @@
+//! The same requests to Milena and to Apache Kafka, compared answer by answer. The comparison is `crates/twin`; here it
+//! is built, and given a Milena to speak to.
+
+use crate::counts;
+use crate::node::{self, Node, Plan};
+use crate::repository;
+use crate::shell;
+use std::process::Command;
+
+/// What every broker of a comparison is given.
+const SETTINGS: &str = "crates/twin/broker.properties";
+
+pub(crate) fn twin(arguments: &[&str]) -> Result<(), String> {
+    let root = repository::root();
+    let build = ["build", "--locked", "--quiet", "--package", "milena-twin"];
+    shell::run(&mut shell::command(&root, "cargo", &build))?;
+    let program = repository::target().join("debug/milena-twin");
+    let mut command = Command::new(program);
+    command.current_dir(&root);
+    let filter = match arguments {
+        [] | ["replay"] => None,
+        ["replay", filter] if !filter.starts_with("--") => Some(*filter),
+        other => return shell::run(command.args(other)),
+    };
+    node::build()?;
+    let settings = std::fs::read_to_string(root.join(SETTINGS)).map_err(|error| format!("{SETTINGS}: {error}"))?;
+    let mut plan = Plan::fresh(&repository::target().join("twin/node"))?;
+    plan.options
+        .extend(settings.lines().filter(|line| line.contains('=') && !line.starts_with('#')).map(str::to_owned));
+    let node = Node::start(&plan)?;
+    counts::announce("twin");
+    let mut sum = None;
+    let replay = command.args(["replay", "--bootstrap", &node.address]).args(filter);
+    let outcome = shell::watch(replay, |line| sum = scenarios(line).or(sum));
+    let (same, all) = sum.unwrap_or((0, 1));
+    println!("{same} passed, {} failed", all - same);
+    node.stop()?;
+    outcome
+}
+
+/// From the replay's last line, `12 of 13 scenarios answer as Kafka does; ..`: how many do, and how many there are.
+fn scenarios(line: &str) -> Option<(usize, usize)> {
+    let (same, rest) = line.split_once(" of ")?;
+    let (all, _) = rest.split_once(" scenarios answer as Kafka does")?;
+    let (same, all) = (same.parse().ok()?, all.parse().ok()?);
+    (same <= all).then_some((same, all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_of_a_replay_is_read_from_its_last_line() {
+        assert_eq!(scenarios("12 of 13 scenarios answer as Kafka does; 2 intended differences"), Some((12, 13)));
+        assert_eq!(scenarios("a line of something"), None);
+    }
+}
