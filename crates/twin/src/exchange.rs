@@ -402,7 +402,8 @@ impl Exchange {
 
     fn put(&mut self, title: String, api: &str, value: &Value) {
         let mine = self.only_mine.then_some(self.prefix.as_str());
-        let mut lines = Lines { api, names: &mut self.names, mine, lines: Vec::new() };
+        let answer = title.starts_with('<');
+        let mut lines = Lines { api, names: &mut self.names, answer, mine, lines: Vec::new() };
         lines.add("", "", value);
         self.transcript.steps.push(Step { title, lines: lines.lines });
     }

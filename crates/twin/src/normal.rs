@@ -80,18 +80,18 @@ const MESSAGE: Kind = Something("text");
 const HOST: Kind = Something("host");
 const PORT: Kind = Something("port");
 
-/// Lists that Kafka answers in the order of a hash table: API, field, and the fields of an element by which they
-/// are sorted before they are written down. The elements of a starred list belong to every scenario: one
-/// that asks for its own alone sees those whose first such field begins with the scenario's prefix.
+/// Lists whose order in an answer means nothing (Kafka's is that of a hash table, or errors before successes): API,
+/// field, and the fields of an element by which they are sorted before they are written down. A scenario that
+/// asks for its own alone sees only elements whose first such field begins with its prefix.
 pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("ApiVersions", "SupportedFeatures", &["Name"]),
     ("ApiVersions", "FinalizedFeatures", &["Name"]),
-    ("Metadata", "Topics", &["Name", "ErrorCode"]),
+    ("Metadata", "Topics", &["Name", "TopicId", "ErrorCode"]),
     ("ListGroups", "Groups", &["GroupId"]),
     ("DescribeTopicPartitions", "Topics", &["Name"]),
     ("CreateTopics", "Topics", &["Name"]),
     ("CreateTopics", "Configs", &["Name"]),
-    ("DeleteTopics", "Responses", &["Name", "ErrorCode"]),
+    ("DeleteTopics", "Responses", &["Name", "TopicId", "ErrorCode"]),
     ("CreatePartitions", "Results", &["Name"]),
     ("DeleteRecords", "Topics", &["Name"]),
     ("DeleteRecords", "Partitions", &["PartitionIndex"]),
@@ -102,14 +102,18 @@ pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("JoinGroup", "Members", &["GroupInstanceId", "Metadata"]),
     ("DescribeGroups", "Members", &["GroupInstanceId", "MemberMetadata"]),
     ("DeleteGroups", "Results", &["GroupId"]),
-    ("Produce", "Responses", &["Name"]),
+    ("Produce", "Responses", &["Name", "TopicId"]),
     ("Produce", "PartitionResponses", &["Index"]),
+    ("ListOffsets", "Topics", &["Name"]),
+    ("ListOffsets", "Partitions", &["PartitionIndex", "ErrorCode"]),
     ("OffsetForLeaderEpoch", "Topics", &["Topic"]),
     ("OffsetForLeaderEpoch", "Partitions", &["Partition"]),
+    ("OffsetCommit", "Topics", &["Name", "TopicId"]),
+    ("OffsetCommit", "Partitions", &["PartitionIndex"]),
+    ("OffsetFetch", "Topics", &["Name", "TopicId"]),
+    ("OffsetFetch", "Partitions", &["PartitionIndex"]),
     ("OffsetDelete", "Topics", &["Name"]),
     ("OffsetDelete", "Partitions", &["PartitionIndex"]),
-    ("OffsetFetch", "Topics", &["Name"]),
-    ("OffsetFetch", "Partitions", &["PartitionIndex"]),
 ];
 
 /// Lists whose elements are written by a field of theirs instead of their place, so that a missing element is one
@@ -159,8 +163,8 @@ impl Names {
 }
 
 /// Puts a list without order into one, and leaves out what belongs to other scenarios: elements whose first sort
-/// field does not begin with `mine`.
-pub(crate) fn arrange(api: &str, field: &str, elements: &[Value], mine: Option<&str>) -> Vec<Value> {
+/// field does not begin with `mine`. Ids are sorted by the names that they were given when they were first seen.
+pub(crate) fn arrange(api: &str, field: &str, elements: &[Value], mine: Option<&str>, names: &mut Names) -> Vec<Value> {
     let mut elements = elements.to_vec();
     let Some((.., keys)) = UNORDERED.iter().find(|(of, name, _)| *of == api && *name == field) else { return elements };
     if let Some(prefix) = mine {
@@ -168,7 +172,13 @@ pub(crate) fn arrange(api: &str, field: &str, elements: &[Value], mine: Option<&
             |element| matches!(field_of(element, keys[0]), Some(Value::Text(name)) if name.starts_with(prefix)),
         );
     }
-    elements.sort_by_cached_key(|element| keys.iter().map(|key| sort_text(field_of(element, key))).collect::<Vec<_>>());
+    elements.sort_by_cached_key(|element| {
+        let text = |key: &&str| {
+            let value = field_of(element, key);
+            value.and_then(|value| names.replace(api, key, value)).unwrap_or_else(|| sort_text(value))
+        };
+        keys.iter().map(text).collect::<Vec<_>>()
+    });
     elements
 }
 

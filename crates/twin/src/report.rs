@@ -1,5 +1,6 @@
 //! What a replay found, as people read it: only what differs, grouped by scenario, and one line of counts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -65,6 +66,7 @@ impl fmt::Display for Report {
         for entry in &self.vanished {
             writeln!(f, "{}: differences.txt lists what does not happen\n{}\n", entry.scenario, entry.difference)?;
         }
+        self.commonest(f)?;
         let clean = self.outcomes.iter().filter(|outcome| outcome.is_clean()).count();
         let intended: usize = self.outcomes.iter().map(|outcome| outcome.intended).sum();
         let slowest = self.outcomes.iter().max_by_key(|outcome| outcome.took);
@@ -74,5 +76,26 @@ impl fmt::Display for Report {
             Some(slowest) => write!(f, "; slowest: {} ({:.1} s)", slowest.scenario.name, slowest.took.as_secs_f64()),
             None => write!(f, "; nothing was asked"),
         }
+    }
+}
+
+impl Report {
+    /// The same value that is wrong in the same way in many places is one thing to mend.
+    fn commonest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut counts: BTreeMap<(String, &str, &str), usize> = BTreeMap::new();
+        for found in self.outcomes.iter().flat_map(|outcome| &outcome.differences) {
+            let api = found.line.split(' ').nth(2).unwrap_or_default();
+            let field = found.line.rsplit(['.', ' ']).next().unwrap_or_default();
+            *counts.entry((format!("{api} {field}"), &found.kafka, &found.milena)).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 2).collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        if !counts.is_empty() {
+            writeln!(f, "most often:")?;
+        }
+        for ((field, kafka, milena), count) in counts.iter().take(SHOWN_MAX) {
+            writeln!(f, "{count:5} times {field}: kafka {kafka}, milena {milena}")?;
+        }
+        Ok(())
     }
 }

@@ -78,6 +78,8 @@ pub(crate) struct Lines<'a> {
     pub(crate) api: &'a str,
     /// Names for what varies.
     pub(crate) names: &'a mut Names,
+    /// Whether it is an answer: the order of a request is the scenario's and stays.
+    pub(crate) answer: bool,
     /// Shared lists show only elements whose names begin like this.
     pub(crate) mine: Option<&'a str>,
     /// What was written so far.
@@ -96,7 +98,10 @@ impl Lines<'_> {
                 }
             }
             Value::List(elements) => {
-                let elements = arrange(self.api, field, elements, self.mine);
+                let elements = match self.answer {
+                    true => arrange(self.api, field, elements, self.mine, self.names),
+                    false => elements.clone(),
+                };
                 match KEYED.iter().find(|(api, list, ..)| *api == self.api && *list == field) {
                     Some((.., key, one_line)) if !elements.is_empty() => {
                         self.add_keyed(path, key, *one_line, &elements)
@@ -105,8 +110,8 @@ impl Lines<'_> {
                 }
             }
             Value::Batches(batches) => {
-                let mut inner =
-                    Lines { api: "Batch", names: &mut *self.names, mine: None, lines: std::mem::take(&mut self.lines) };
+                let lines = std::mem::take(&mut self.lines);
+                let mut inner = Lines { api: "Batch", names: &mut *self.names, answer: self.answer, mine: None, lines };
                 inner.add_elements(path, field, batches);
                 self.lines = inner.lines;
             }

@@ -47,7 +47,7 @@ async fn serve(mut node: Node) -> Result<(), Failure> {
 /// Defaults, then the file, then the options, then `-o`: each counts more than the one before.
 fn settings(arguments: Arguments) -> Result<BTreeMap<String, String>, Failure> {
     let mut settings = match &arguments.config {
-        None => DEFAULTS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        None => defaults(),
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure::io(format!("cannot read {}", path.display()), &error))?;
@@ -64,6 +64,11 @@ fn settings(arguments: Arguments) -> Result<BTreeMap<String, String>, Failure> {
     }
     settings.extend(arguments.o);
     Ok(settings)
+}
+
+/// The settings of a node that nobody has given a file.
+pub(crate) fn defaults() -> BTreeMap<String, String> {
+    DEFAULTS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// What holds without a file: a node that is a cluster by itself, as the server.properties that comes with Kafka

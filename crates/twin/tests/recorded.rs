@@ -1,0 +1,79 @@
+//! Milena, started here with the settings that Kafka was recorded with, is asked everything.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use milena_server::cores::Machine;
+use milena_server::{Running, Settings};
+use milena_twin::transcript::Step;
+use milena_twin::{BROKER_PROPERTIES, Recorded, replay, replay_against};
+use tempfile::TempDir;
+
+/// A node that is stopped and removed when dropped.
+struct Broker {
+    node: Option<Running<Machine>>,
+    /// Its threads end after the node.
+    _machine: Arc<Machine>,
+    runtime: tokio::runtime::Runtime,
+    _directory: TempDir,
+}
+
+impl Broker {
+    fn start() -> Broker {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let machine = Machine::start(2).expect("threads");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let started = milena_server::start(Arc::clone(&machine), settings(directory.path()));
+        let node = runtime.block_on(started).unwrap_or_else(|error| panic!("{error}"));
+        Broker { node: Some(node), _machine: machine, runtime, _directory: directory }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.node.as_ref().expect("it runs until it is dropped").addresses()[0]
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(node) = self.node.take() {
+            self.runtime.block_on(node.stop());
+        }
+    }
+}
+
+fn settings(directory: &Path) -> Settings {
+    let pairs = BROKER_PROPERTIES.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+    let mut file: BTreeMap<String, String> = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    file.insert("listeners".to_owned(), "PLAINTEXT://127.0.0.1:0".to_owned());
+    file.insert("log.dirs".to_owned(), directory.display().to_string());
+    Settings::read(file).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn milena_answers_as_kafka_did() {
+    let broker = Broker::start();
+    let report = replay(broker.address(), "");
+    assert!(report.is_clean(), "\n{report}\nrecorded answers lie in crates/twin/transcripts");
+}
+
+#[test]
+fn a_planted_wrong_error_code_makes_the_run_fail() {
+    const SCENARIO: &str = "produce/acks";
+    let mut recorded = Recorded::load();
+    let (_, transcript) = recorded.transcripts.iter_mut().find(|(name, _)| name == SCENARIO).expect("it is recorded");
+    let answers = |step: &&mut Step| step.title.starts_with('<');
+    let mut lines = transcript.steps.iter_mut().filter(answers).flat_map(|step| &mut step.lines);
+    let code = lines.find(|(_, value)| value == "21 INVALID_REQUIRED_ACKS").expect("it is about refused acks");
+    code.1 = "74 FENCED_LEADER_EPOCH".to_owned();
+    let path = code.0.clone();
+
+    let broker = Broker::start();
+    let report = replay_against(&recorded, broker.address(), SCENARIO);
+    assert!(!report.is_clean());
+    let differences = report.outcomes.iter().flat_map(|outcome| &outcome.differences);
+    let planted: Vec<_> = differences.filter(|found| found.kafka == "74 FENCED_LEADER_EPOCH").collect();
+    assert_eq!(planted.len(), 1, "{report}");
+    assert!(planted[0].line.ends_with(&path), "{report}");
+}
