@@ -17,8 +17,10 @@ use tracing::{info, warn};
 use crate::node::Node;
 use crate::world::World;
 
-/// Pause between two attempts to register, and between heartbeats until the broker is unfenced.
+/// Pause between heartbeats until the broker is unfenced, and until it may go.
 const EAGER: Duration = Duration::from_millis(5);
+/// Pause after a registration was refused: the reason seldom goes away at once.
+const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 /// Security protocol number of PLAINTEXT.
 const PLAINTEXT: i16 = 0;
 /// How long leaving may take: whoever is left notices a silent broker anyway.
@@ -75,9 +77,11 @@ async fn register<W: World>(node: &Arc<Node<W>>, directory: Uuid) -> Option<()> 
                 info!(epoch = response.broker_epoch, "broker registered");
                 return Some(());
             }
-            error => warn!(%error, "broker not registered; trying again"),
+            error => {
+                warn!(%error, "broker not registered; trying again");
+                sleep(REFUSED_PAUSE).await;
+            }
         }
-        sleep(EAGER).await;
     }
 }
 

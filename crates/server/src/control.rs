@@ -20,8 +20,8 @@ use milena_metadata::loader::Loader;
 use milena_metadata::raft::{Effect, Event, Raft};
 use milena_metadata::records::{self, Batch, Control, Entry, RecordsError};
 use milena_metadata::snapshot;
-use milena_protocol::messages::{MetadataRecord, VotersRecord};
 use milena_partition::FlushToken;
+use milena_protocol::messages::{MetadataRecord, VotersRecord};
 use milena_protocol::{LeaderEpoch, Offset};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -53,7 +53,10 @@ pub(crate) use ask;
 
 /// What the control thread is told.
 enum Message {
-    Ask { request: Box<Request>, answer: oneshot::Sender<Response> },
+    Ask {
+        request: Box<Request>,
+        answer: oneshot::Sender<Response>,
+    },
     /// Everything up to here is applied on this node.
     Applied(Offset),
     /// The node stops: make the log durable and end.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
+use milena_base::Disk;
 use milena_metadata::image::Image;
-use milena_protocol::BrokerEpoch;
-use tokio::sync::{oneshot, watch};
+use milena_partition::Marks;
+use milena_protocol::{BrokerEpoch, Offset, TopicPartition};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use crate::account::Account;
@@ -15,16 +17,19 @@ use crate::auto_create::InFlight;
 use crate::control::{ControlError, ControlHandle, control, report};
 use crate::directory::{Checkpoints, Directory, DirectoryError};
 use crate::listener::{self, Connections};
-use crate::startup::{self, StartupError};
 use crate::metrics::Metrics;
 use crate::offenders::Offenders;
-use crate::partitions::Partitions;
+use crate::partitions::{Partitions, Replica};
 use crate::producer_ids::ProducerIds;
 use crate::sessions::Sessions;
 use crate::settings::{ListenerSettings, Settings};
 use crate::shards::{self, Shards};
+use crate::startup::{self, StartupError};
 use crate::world::{Listener, Place, World, on_pool};
 use crate::{applier, broker, http, upkeep};
+
+/// Replicas are opened and closed in so many jobs at the same time.
+const PARTS: usize = 8;
 
 /// What the threads of a node share.
 pub struct Node<W: World> {
@@ -139,8 +144,7 @@ pub struct Running<W: World> {
 /// Starts a node and waits until it serves requests. An empty directory is formatted as a cluster of its own.
 pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Running<W>, StartError> {
     let listen = |address| world.listen(address).map_err(|source| StartError::Listen { address, source });
-    let listeners =
-        settings.listeners.iter().map(|listener| listen(listener.bind)).collect::<Result<Vec<_>, _>>()?;
+    let listeners = settings.listeners.iter().map(|listener| listen(listener.bind)).collect::<Result<Vec<_>, _>>()?;
     let metrics_listener = settings.metrics_listen.map(listen).transpose()?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
     let metrics_address = metrics_listener.as_ref().map(Listener::address);
@@ -172,11 +176,14 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     });
 
     let (end, ended) = oneshot::channel();
-    node.world.spawn(Place::Control, Box::pin(async move {
-        let result = thread.run(opened.start, opened.tail).await;
-        report(&result);
-        let _ = end.send(result);
-    }));
+    node.world.spawn(
+        Place::Control,
+        Box::pin(async move {
+            let result = thread.run(opened.start, opened.tail).await;
+            report(&result);
+            let _ = end.send(result);
+        }),
+    );
     node.world.spawn(Place::Background, Box::pin(applier::run(Arc::clone(&node), changes)));
     for (thread, mailbox) in mailboxes.into_iter().enumerate() {
         node.world.spawn(Place::Coordinator(thread), Box::pin(shards::run(Arc::clone(&node), mailbox)));
@@ -235,8 +242,7 @@ impl<W: World> Running<W> {
         // Whoever waits for a group is told that it is coordinated elsewhere; then connections and threads end.
         node.shards.lead(Default::default()).await;
         node.stop.send_replace(true);
-        let (job_node, disk) = (Arc::clone(&node), node.world.disk());
-        let closed = on_pool(&*node.world, move || close_all(&job_node, &disk)).await;
+        let closed = close_all(&node).await;
         node.control.stop().await;
         node.directory.release();
         match closed {
@@ -246,29 +252,61 @@ impl<W: World> Running<W> {
     }
 }
 
-fn close_all<W: World>(node: &Node<W>, disk: &W::Disk) -> Result<(), DirectoryError> {
+/// Closes every replica, several at a time since each waits for the disk, then writes the checkpoints.
+async fn close_all<W: World>(node: &Arc<Node<W>>) -> Result<(), DirectoryError> {
+    let replicas = node.partitions.all();
     let mut checkpoints = Checkpoints::default();
     let mut clean = true;
-    for replica in node.partitions.all() {
-        let Some(partition) = replica.close() else {
-            clean = false;
-            continue;
-        };
-        let marks = partition.marks();
-        match partition.close() {
-            Ok(recovery_point) => {
-                let name = replica.topic_partition();
-                checkpoints.add(name, recovery_point, marks.high_watermark, marks.log_start);
+    for closed in in_parts(node, replicas, |replica| close_one(&replica)).await {
+        match closed {
+            Some((name, recovery_point, marks)) => {
+                checkpoints.add(&name, recovery_point, marks.high_watermark, marks.log_start);
             }
-            Err(failure) => {
-                warn!(partition = %replica.topic_partition(), %failure, "log not closed cleanly");
-                clean = false;
-            }
+            None => clean = false,
         }
     }
-    checkpoints.write(disk, &node.settings.data_dir)?;
-    if clean {
-        node.directory.mark_clean(disk, node.broker_epoch().0)?;
+    let (job_node, disk) = (Arc::clone(node), node.world.disk());
+    on_pool(&*node.world, move || {
+        checkpoints.write(&disk, &job_node.settings.data_dir)?;
+        if clean { job_node.directory.mark_clean(&disk, job_node.broker_epoch().0) } else { Ok(()) }
+    })
+    .await
+}
+
+/// `None` where the replica was offline before, or its log cannot be closed cleanly.
+fn close_one<D: Disk>(replica: &Replica<D>) -> Option<(TopicPartition, Offset, Marks)> {
+    let partition = replica.close()?;
+    let marks = partition.marks();
+    match partition.close() {
+        Ok(recovery_point) => Some((replica.topic_partition().clone(), recovery_point, marks)),
+        Err(failure) => {
+            warn!(partition = %replica.topic_partition(), %failure, "log not closed cleanly");
+            None
+        }
     }
-    Ok(())
+}
+
+/// Runs `call` for each item on the pool, in [`PARTS`] jobs at the same time. The results come in no order.
+pub(crate) async fn in_parts<W: World, T: Send + 'static, R: Send + 'static>(
+    node: &Arc<Node<W>>,
+    mut items: Vec<T>,
+    call: impl Fn(T) -> R + Clone + Send + 'static,
+) -> Vec<R> {
+    let (sender, mut finished) = mpsc::channel(PARTS);
+    let share = items.len().div_ceil(PARTS).max(1);
+    while !items.is_empty() {
+        let part = items.split_off(items.len().saturating_sub(share));
+        let (task_node, sender, call) = (Arc::clone(node), sender.clone(), call.clone());
+        let task = async move {
+            let results: Vec<R> = on_pool(&*task_node.world, move || part.into_iter().map(call).collect()).await;
+            let _ = sender.send(results).await;
+        };
+        node.world.spawn(Place::Background, Box::pin(task));
+    }
+    drop(sender);
+    let mut all = Vec::new();
+    while let Some(results) = finished.recv().await {
+        all.extend(results);
+    }
+    all
 }

@@ -14,9 +14,7 @@ use milena_protocol::header::{decode_response, request_frame};
 use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use milena_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, FetchRequest, ProduceRequest,
-};
+use milena_protocol::messages::{ApiVersionsRequest, CreateTopicsRequest, FetchRequest, ProduceRequest};
 use milena_protocol::records::{BatchBuilder, BatchOptions, batches};
 use milena_protocol::wire::{Records, Segment};
 use milena_protocol::{Request, Uuid};
@@ -57,7 +55,8 @@ impl Client {
     }
 
     async fn create_topic(&mut self) {
-        let topic = CreatableTopic { name: TOPIC.to_owned(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+        let topic =
+            CreatableTopic { name: TOPIC.to_owned(), num_partitions: 1, replication_factor: 1, ..Default::default() };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
         let response = self.ask(&request, 7).await;
         assert_eq!(response.topics[0].error_code, 0, "{response:?}");
@@ -105,7 +104,8 @@ async fn story(seed: u64) -> Vec<String> {
     let two = node(&network, &disks[1], 9002, seed + 1).await;
     let mut clients = [Client::connect(&network, 9001, started), Client::connect(&network, 9002, started)];
     for (client, values) in clients.iter_mut().zip([["a", "b"], ["c", "d"]]) {
-        let named = ApiVersionsRequest { client_software_name: "seam".to_owned(), client_software_version: "1".to_owned() };
+        let named =
+            ApiVersionsRequest { client_software_name: "seam".to_owned(), client_software_version: "1".to_owned() };
         assert_eq!(client.ask(&named, 3).await.error_code, 0);
         client.create_topic().await;
         for (value, offset) in values.into_iter().zip(0..) {

@@ -8,10 +8,7 @@ use crate::dispatch::Call;
 use crate::world::World;
 
 /// Gives out the next producer id, with epoch 0.
-pub async fn init_producer_id<W: World>(
-    call: &Call<'_, W>,
-    request: InitProducerIdRequest,
-) -> InitProducerIdResponse {
+pub async fn init_producer_id<W: World>(call: &Call<'_, W>, request: InitProducerIdRequest) -> InitProducerIdResponse {
     let granted = match request.transactional_id.as_deref() {
         None => call.node.producer_ids.next(call.node).await,
         // Kafka refuses the empty id outright; any other one would need a transaction coordinator.

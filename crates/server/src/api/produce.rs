@@ -3,7 +3,6 @@
 //! Source: `KafkaApis.handleProduceRequest`, `ReplicaManager.appendRecords`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use milena_base::Millis;
 use milena_metadata::image::Image;
@@ -15,12 +14,13 @@ use milena_protocol::messages::produce_response::{
 use milena_protocol::messages::{ProduceRequest, ProduceResponse};
 use milena_protocol::wire::Records;
 use milena_protocol::{ErrorCode, Offset, Uuid};
+use tokio::time::Instant;
 
-use milena_metadata::topic_name::is_internal;
 use crate::api::metadata::View;
 use crate::dispatch::{Call, Outcome};
 use crate::partitions::{Refused, Replica};
 use crate::world::World;
+use milena_metadata::topic_name::is_internal;
 
 /// First version that names topics by id.
 const BY_ID: i16 = 13;
@@ -181,8 +181,7 @@ fn hint(
 ) {
     let topic = if id == Uuid::ZERO { image.topic(name) } else { image.topic_by_id(id) };
     let Some(partition) = topic.and_then(|topic| topic.partitions.get(&answer.index)) else { return };
-    answer.current_leader =
-        LeaderIdAndEpoch { leader_id: partition.leader.0, leader_epoch: partition.leader_epoch.0 };
+    answer.current_leader = LeaderIdAndEpoch { leader_id: partition.leader.0, leader_epoch: partition.leader_epoch.0 };
     let Some(broker) = image.broker(partition.leader) else { return };
     let Some((host, port)) = view.address(broker) else { return };
     if endpoints.iter().all(|endpoint| endpoint.node_id != broker.id.0) {
