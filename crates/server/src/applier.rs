@@ -56,7 +56,7 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes) {
         node.shards.topics_deleted(topics.collect()).await;
     }
     node.metrics.metadata_offset.set(end.0 - 1);
-    node.control.applied(end).await;
+    node.control.applied(end);
 }
 
 /// Looks once, at the start, for directories that the metadata does not know.

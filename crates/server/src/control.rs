@@ -23,7 +23,7 @@ use milena_metadata::snapshot;
 use milena_partition::FlushToken;
 use milena_protocol::messages::{MetadataRecord, VotersRecord};
 use milena_protocol::{LeaderEpoch, Offset};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use tracing::{error, info};
 
@@ -57,8 +57,6 @@ enum Message {
         request: Box<Request>,
         answer: oneshot::Sender<Response>,
     },
-    /// Everything up to here is applied on this node.
-    Applied(Offset),
     /// The node stops: make the log durable and end.
     Stop(oneshot::Sender<()>),
 }
@@ -67,6 +65,8 @@ enum Message {
 #[derive(Clone)]
 pub struct ControlHandle {
     mailbox: mpsc::Sender<Message>,
+    /// Beside the mailbox: the applier must never wait for the controller, which may be waiting for the applier.
+    applied: watch::Sender<Offset>,
 }
 
 impl ControlHandle {
@@ -93,8 +93,8 @@ impl ControlHandle {
     }
 
     /// Tells that everything up to `offset` is applied.
-    pub async fn applied(&self, offset: Offset) {
-        let _ = self.mailbox.send(Message::Applied(offset)).await;
+    pub fn applied(&self, offset: Offset) {
+        self.applied.send_replace(offset);
     }
 }
 
@@ -137,7 +137,7 @@ pub(crate) struct ControlThread<W: World> {
     /// Requests that the controller has not answered yet.
     asked: VecDeque<(controller::ReplyTo, oneshot::Sender<Response>, bool)>,
     held: Vec<Held>,
-    applied: Offset,
+    applied: watch::Receiver<Offset>,
     committed: Offset,
     raft_timer: Option<Millis>,
     controller_timer: Option<Millis>,
@@ -176,6 +176,7 @@ pub(crate) fn control<W: World>(
 ) -> (ControlHandle, ControlThread<W>, mpsc::Receiver<(Image, Changes)>) {
     let (sender, mailbox) = mpsc::channel(MAILBOX);
     let (changes, applier) = mpsc::channel(CHANGES);
+    let (applied_sender, applied) = watch::channel(Offset(0));
     let committed = parts.loader.image().provenance().last.next();
     let thread = ControlThread {
         world: parts.world,
@@ -189,7 +190,7 @@ pub(crate) fn control<W: World>(
         uncommitted: VecDeque::new(),
         asked: VecDeque::new(),
         held: Vec::new(),
-        applied: Offset(0),
+        applied,
         committed,
         raft_timer: None,
         controller_timer: None,
@@ -199,13 +200,14 @@ pub(crate) fn control<W: World>(
         snapshot_bytes_max: parts.snapshot_bytes_max,
         bytes_since_snapshot: 0,
     };
-    (ControlHandle { mailbox: sender }, thread, applier)
+    (ControlHandle { mailbox: sender, applied: applied_sender }, thread, applier)
 }
 
 /// What woke the control thread.
 enum Wake {
     Message(Option<Message>),
     Flushed(Offset, io::Result<Option<FlushToken>>),
+    Applied,
     Timer,
 }
 
@@ -220,10 +222,7 @@ impl<W: World> ControlThread<W> {
             match self.wake().await {
                 Wake::Message(None) => return Ok(()),
                 Wake::Message(Some(Message::Ask { request, answer })) => self.ask(*request, answer).await?,
-                Wake::Message(Some(Message::Applied(offset))) => {
-                    self.applied = offset;
-                    self.release();
-                }
+                Wake::Applied => self.release(),
                 Wake::Message(Some(Message::Stop(done))) => {
                     self.log.close(self.world.now())?;
                     let _ = done.send(());
@@ -261,6 +260,7 @@ impl<W: World> ControlThread<W> {
                 self.flush.running = None;
                 Wake::Flushed(end, result)
             }
+            Ok(()) = self.applied.changed() => Wake::Applied,
             message = self.mailbox.recv() => Wake::Message(message),
             () = timer => Wake::Timer,
         }
@@ -415,7 +415,7 @@ impl<W: World> ControlThread<W> {
     }
 
     fn release(&mut self) {
-        let (committed, applied) = (self.committed, self.applied);
+        let (committed, applied) = (self.committed, *self.applied.borrow());
         let (ready, held): (Vec<Held>, Vec<Held>) = std::mem::take(&mut self.held)
             .into_iter()
             .partition(|held| held.until <= committed && (!held.applied || held.until <= applied));
