@@ -224,7 +224,7 @@ impl<W: World> ControlThread<W> {
                 Wake::Message(Some(Message::Ask { request, answer })) => self.ask(*request, answer).await?,
                 Wake::Applied => self.release(),
                 Wake::Message(Some(Message::Stop(done))) => {
-                    self.log.close(self.world.now())?;
+                    self.log.close()?;
                     let _ = done.send(());
                     return Ok(());
                 }

@@ -128,9 +128,9 @@ impl<D: Disk> MetadataLog<D> {
         self.log.flushed(now, token);
     }
 
-    /// Makes everything durable, for the end.
-    pub fn close(&mut self, now: Millis) -> io::Result<()> {
-        self.log.flush(now)
+    /// Makes everything durable and trims the indexes, for the end.
+    pub fn close(self) -> io::Result<()> {
+        self.log.close().map(|_| ())
     }
 
     /// What the quorum remembers; `None` at the first start.

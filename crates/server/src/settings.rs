@@ -212,6 +212,9 @@ impl Settings {
         if file.get("controller.quorum.voters").is_some_and(|voters| voters.contains(',')) {
             return Err(SettingsError::Unsupported("a quorum of several voters (controller.quorum.voters)".to_owned()));
         }
+        // Shown by DescribeConfigs and counted by the controller like a value that was given.
+        let mut file = file;
+        file.entry("node.id".to_owned()).or_insert_with(|| settings.node_id.to_string());
         Ok(Settings { file, ..settings })
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::failure::Failure;
-use crate::node::Node;
 use milena_metadata::properties;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{node, pairs};
 
@@ -27,18 +27,14 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let node = node::start(settings(arguments)?).await?;
+    // Heard from the beginning: whoever sees `ready` may send a signal at once.
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| Failure::io("no signals", &error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| Failure::io("no signals", &error))?;
+    let mut node = node::start(settings(arguments)?).await?;
     println!("ready {}", node.address());
-    serve(node).await
-}
-
-/// Waits for a signal, then stops cleanly.
-async fn serve(mut node: Node) -> Result<(), Failure> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .map_err(|error| Failure::io("signals cannot be heard", &error))?;
     tokio::select! {
         _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+        _ = interrupt.recv() => {}
         failure = node.failed() => return Err(failure),
     }
     node.stop().await
