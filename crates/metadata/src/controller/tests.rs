@@ -260,7 +260,9 @@ fn a_silent_broker_is_fenced_after_its_session_and_its_partitions_move() {
     let mut harness = Harness::with_brokers(3);
     harness.create(assigned("t", &[(0, &[1, 2, 3])]));
     harness.now = harness.now + Millis(9000);
-    (2..=3).for_each(|id| drop(harness.beat(id, |_| ())));
+    for id in 2..=3 {
+        harness.beat(id, |_| ());
+    }
     assert_eq!(harness.timer, Some(harness.now + Millis(1)));
     harness.event(Event::Tick);
     assert!(!harness.image().broker(NodeId(1)).expect("there").fenced);
@@ -455,7 +457,8 @@ fn topics_are_deleted_by_name_and_by_id() {
     let Response::DeleteTopics(response) = harness.ask(Request::DeleteTopics { request, version: 6 }) else {
         panic!("answer")
     };
-    let of = |wanted: &dyn Fn(&(Option<&str>, Uuid)) -> bool| {
+    type Named<'a> = (Option<&'a str>, Uuid);
+    let of = |wanted: &dyn Fn(&Named) -> bool| {
         let found = response.responses.iter().find(|result| wanted(&(result.name.as_deref(), result.topic_id)));
         ErrorCode::from_number(found.expect("answered").error_code)
     };

@@ -38,6 +38,8 @@ struct Node {
     /// Counts the starts: what was meant for an earlier one is lost.
     life: u64,
     high_watermark: Offset,
+    /// How long its disk takes at most.
+    flush_ms: u64,
     seed: u64,
 }
 
@@ -78,6 +80,7 @@ impl Network {
             is_up: false,
             life: 0,
             high_watermark: Offset(0),
+            flush_ms: 3,
             seed: seed ^ id as u64,
         });
         let mut network = Network {
@@ -163,7 +166,8 @@ impl Network {
             Effect::Append(bytes) | Effect::AppendFetched(bytes) => return node.append(&bytes),
             Effect::Flush => {
                 let (life, end) = (node.life, node.end());
-                self.deliver(at, 3, Delivery::Flushed { life, end });
+                let slowest = node.flush_ms;
+                self.deliver(at, slowest, Delivery::Flushed { life, end });
             }
             Effect::Truncate { end } => {
                 assert!(node.high_watermark <= end, "committed records were cut off");
@@ -308,7 +312,7 @@ impl Network {
     fn disturb(&mut self) {
         let at = self.random.below(NODES.len() as u64) as usize;
         let other = self.random.below(NODES.len() as u64) as usize;
-        match self.random.below(10) {
+        match self.random.below(12) {
             0 if self.nodes[at].is_up => self.crash(at),
             1 => (0..NODES.len()).for_each(|other| {
                 self.cut.insert((at, other));
@@ -324,6 +328,17 @@ impl Network {
                 self.crash(at);
             }
             6 => self.take_snapshot(at),
+            7 => self.nodes[at].flush_ms = 1 + self.random.below(600),
+            // The power fails for a moment.
+            8 => [at, other]
+                .into_iter()
+                .filter(|at| self.nodes[*at].is_up)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .for_each(|at| {
+                    self.crash(at);
+                    self.start(at);
+                }),
             _ if !self.nodes[at].is_up => self.start(at),
             _ => {}
         }
@@ -333,6 +348,7 @@ impl Network {
         self.cut.clear();
         self.loss_percent = 0;
         for at in 0..NODES.len() {
+            self.nodes[at].flush_ms = 3;
             // Who was told to stop takes part in nothing: its process ends.
             if self.nodes[at].is_up {
                 self.crash(at);

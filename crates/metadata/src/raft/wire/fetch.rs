@@ -104,7 +104,7 @@ pub(crate) fn fetch_response(standing: &Standing, answer: &FetchAnswer) -> Fetch
     };
     FetchResponse {
         responses: vec![topic],
-        node_endpoints: node_endpoints!(fetch_response, standing),
+        node_endpoints: node_endpoints!(fetch_response, standing, rack: None),
         ..FetchResponse::default()
     }
 }

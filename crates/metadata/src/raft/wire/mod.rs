@@ -69,13 +69,13 @@ macro_rules! partition {
 
 /// The leader's endpoint as an answer's list of nodes.
 macro_rules! node_endpoints {
-    ($module:ident, $standing:expr) => {{
+    ($module:ident, $standing:expr $(, $field:ident: $value:expr)?) => {{
         let standing: &Standing = $standing;
         let endpoints = standing.endpoint().map(|(node_id, endpoint)| $module::NodeEndpoint {
             node_id,
             host: endpoint.host.clone(),
             port: endpoint.port.into(),
-            ..$module::NodeEndpoint::default()
+            $($field: $value,)?
         });
         endpoints.into_iter().collect()
     }};
