@@ -12,7 +12,7 @@ use milena_protocol::messages::{BrokerHeartbeatRequest, BrokerRegistrationReques
 use milena_protocol::{BrokerEpoch, ErrorCode, Uuid};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::node::Node;
 use crate::world::World;
@@ -76,6 +76,13 @@ async fn register<W: World>(node: &Arc<Node<W>>, directory: Uuid) -> Option<()> 
                 node.set_broker_epoch(BrokerEpoch(response.broker_epoch));
                 info!(epoch = response.broker_epoch, "broker registered");
                 return Some(());
+            }
+            // These do not go away: the directory is another cluster's, or a feature is finalized that is not known here.
+            error @ (ErrorCode::UnsupportedVersion
+            | ErrorCode::InvalidRegistration
+            | ErrorCode::InconsistentClusterId) => {
+                error!(%error, about = error.about(), "the controller does not take this broker");
+                return None;
             }
             error => {
                 warn!(%error, "broker not registered; trying again");

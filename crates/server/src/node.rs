@@ -1,5 +1,6 @@
 //! A node: everything that its connections and threads share, how it starts, and how it stops.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,7 +9,7 @@ use arc_swap::ArcSwap;
 use milena_base::Disk;
 use milena_metadata::image::Image;
 use milena_partition::Marks;
-use milena_protocol::{BrokerEpoch, Offset, TopicPartition};
+use milena_protocol::{BrokerEpoch, Offset, TopicPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
@@ -24,7 +25,7 @@ use crate::producer_ids::ProducerIds;
 use crate::sessions::Sessions;
 use crate::settings::{ListenerSettings, Settings};
 use crate::shards::{self, Shards};
-use crate::startup::{self, StartupError};
+use crate::startup::{self, Opened, StartupError};
 use crate::world::{Listener, Place, World, on_pool};
 use crate::{applier, broker, http, upkeep};
 
@@ -143,22 +144,19 @@ pub struct Running<W: World> {
 
 /// Starts a node and waits until it serves requests. An empty directory is formatted as a cluster of its own.
 pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Running<W>, StartError> {
-    let listen = |address| world.listen(address).map_err(|source| StartError::Listen { address, source });
-    let listeners = settings.listeners.iter().map(|listener| listen(listener.bind)).collect::<Result<Vec<_>, _>>()?;
-    let metrics_listener = settings.metrics_listen.map(listen).transpose()?;
-    let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
-    let metrics_address = metrics_listener.as_ref().map(Listener::address);
-
+    let doors = Doors::open(&*world, &settings)?;
+    let (addresses, metrics_address) = (doors.addresses(), doors.metrics.as_ref().map(Listener::address));
     let (open_world, open_settings) = (Arc::clone(&world), settings.clone());
     let opened = on_pool(&*world, move || startup::open(&open_world, &open_settings)).await?;
-    let directory_id = opened.meta.directory;
-    let (handle, thread, changes) = control(opened.parts);
+    let Opened { meta, directory, parts, start, tail } = opened;
+    let directory_id = meta.directory;
+    let (control, control_thread, changes) = control(parts);
     let (shards, mailboxes) = Shards::new();
     let node = Arc::new(Node {
         advertised: advertised(&settings, &addresses),
-        cluster_id: opened.meta.cluster_id,
+        cluster_id: meta.cluster_id,
         partitions: Partitions::new(),
-        control: handle,
+        control,
         shards,
         sessions: Sessions::new(settings.fetch_sessions_max),
         account: Account::new(settings.memory_bytes, settings.request_bytes_max),
@@ -167,41 +165,74 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
         offenders: Offenders::default(),
         producer_ids: ProducerIds::default(),
         auto_creation: InFlight::default(),
-        directory: opened.directory,
+        directory,
         image: ArcSwap::from_pointee(Image::default()),
         broker_epoch: AtomicI64::new(-1),
         stop: watch::Sender::new(false),
         settings,
         world,
     });
-
-    let (end, ended) = oneshot::channel();
-    node.world.spawn(
-        Place::Control,
-        Box::pin(async move {
-            let result = thread.run(opened.start, opened.tail).await;
-            report(&result);
-            let _ = end.send(result);
-        }),
-    );
+    let ended = spawn_control(&node, control_thread.run(start, tail));
     node.world.spawn(Place::Background, Box::pin(applier::run(Arc::clone(&node), changes)));
     for (thread, mailbox) in mailboxes.into_iter().enumerate() {
         node.world.spawn(Place::Coordinator(thread), Box::pin(shards::run(Arc::clone(&node), mailbox)));
     }
-    let (unfenced, ready) = oneshot::channel();
-    node.world.spawn(Place::Control, Box::pin(broker::run(Arc::clone(&node), directory_id, unfenced)));
-    ready.await.map_err(|_| StartError::NotJoined)?;
-
-    for (listener, settings) in listeners.into_iter().zip(&node.settings.listeners) {
-        let task = listener::accept(Arc::clone(&node), Arc::clone(&settings.name), listener);
-        node.world.spawn(Place::Background, Box::pin(task));
-    }
-    if let Some(listener) = metrics_listener {
-        node.world.spawn(Place::Background, Box::pin(http::serve(Arc::clone(&node), listener)));
-    }
+    join(&node, directory_id).await?;
+    doors.serve(&node);
     node.world.spawn(Place::Background, Box::pin(upkeep::run(Arc::clone(&node))));
     info!(cluster = node.cluster_id, node = %node.settings.node_id, ?addresses, "serving");
     Ok(Running { node, ended, addresses, metrics_address })
+}
+
+/// The sockets of a node: bound before anything else, so that a taken port is told at once; served last.
+struct Doors<W: World> {
+    listeners: Vec<W::Listener>,
+    metrics: Option<W::Listener>,
+}
+
+impl<W: World> Doors<W> {
+    fn open(world: &W, settings: &Settings) -> Result<Doors<W>, StartError> {
+        let listen = |address| world.listen(address).map_err(|source| StartError::Listen { address, source });
+        let listeners = settings.listeners.iter().map(|listener| listen(listener.bind)).collect::<Result<_, _>>()?;
+        Ok(Doors { listeners, metrics: settings.metrics_listen.map(listen).transpose()? })
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    fn serve(self, node: &Arc<Node<W>>) {
+        for (listener, settings) in self.listeners.into_iter().zip(&node.settings.listeners) {
+            let task = listener::accept(Arc::clone(node), Arc::clone(&settings.name), listener);
+            node.world.spawn(Place::Background, Box::pin(task));
+        }
+        if let Some(listener) = self.metrics {
+            node.world.spawn(Place::Background, Box::pin(http::serve(Arc::clone(node), listener)));
+        }
+    }
+}
+
+/// Spawns the control thread's task; what it ends with comes out of the receiver.
+fn spawn_control<W: World>(
+    node: &Node<W>,
+    task: impl Future<Output = Result<(), ControlError>> + Send + 'static,
+) -> oneshot::Receiver<Result<(), ControlError>> {
+    let (end, ended) = oneshot::channel();
+    let task = async move {
+        let result = task.await;
+        report(&result);
+        // Nobody listens while the node stops.
+        let _ = end.send(result);
+    };
+    node.world.spawn(Place::Control, Box::pin(task));
+    ended
+}
+
+/// Starts the broker's life in its cluster and waits until it may serve.
+async fn join<W: World>(node: &Arc<Node<W>>, directory: Uuid) -> Result<(), StartError> {
+    let (unfenced, ready) = oneshot::channel();
+    node.world.spawn(Place::Control, Box::pin(broker::run(Arc::clone(node), directory, unfenced)));
+    ready.await.map_err(|_| StartError::NotJoined)
 }
 
 /// Port 0 stands for the port that was found free.
