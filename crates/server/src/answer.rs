@@ -9,6 +9,7 @@ use bytes::Bytes;
 use milena_base::{Disk, DiskFile};
 use milena_protocol::wire::Segment;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::world::{World, on_pool};
@@ -109,6 +110,8 @@ impl Output {
         while sent < range.size_bytes {
             if self.filled == OUTPUT_BYTES {
                 self.flush(stream).await?;
+                // One reader of a large range must not keep its core from everybody else on it.
+                yield_now().await;
             }
             let wanted = (range.size_bytes - sent).min(OUTPUT_BYTES - self.filled);
             let position = range.position + sent as u64;
