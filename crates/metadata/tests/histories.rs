@@ -157,6 +157,7 @@ impl Writer {
             }
             _ => {
                 record.eligible_leader_replicas = Some(self.nodes());
+                record.last_known_elr = Some(self.nodes());
                 record.leader_recovery_state = self.below(2) as i8;
             }
         }
