@@ -342,7 +342,7 @@ impl<W: World> ControlThread<W> {
             Effect::Append(bytes) => return self.append_control(bytes).map(Some),
             Effect::Flush => self.flush.wanted = true,
             Effect::Timer(at) => self.raft_timer = Some(at),
-            Effect::HighWatermark(offset) => self.commit(offset).await?,
+            Effect::HighWatermark(offset) => return self.commit(offset).await,
             Effect::BecameLeader { epoch } => self.activate(epoch).await?,
             Effect::Resigned => {
                 Box::pin(self.decide(controller::Event::Resigned)).await?;
@@ -384,8 +384,9 @@ impl<W: World> ControlThread<W> {
         Box::pin(self.decide(activated)).await
     }
 
-    /// Everything below `offset` is committed: add it to the image and pass it on.
-    async fn commit(&mut self, offset: Offset) -> Result<(), ControlError> {
+    /// Everything below `offset` is committed: add it to the image and pass it on. Answers what the quorum is to
+    /// hear of it.
+    async fn commit(&mut self, offset: Offset) -> Result<Option<Event>, ControlError> {
         self.committed = self.committed.max(offset);
         let mut replayed = false;
         while let Some(batch) = self.uncommitted.front().filter(|batch| batch.end() <= offset) {
@@ -393,25 +394,26 @@ impl<W: World> ControlThread<W> {
             self.uncommitted.pop_front();
             replayed = true;
         }
+        let mut saved = None;
         if replayed {
             let published = self.loader.publish();
             let _ = self.changes.send(published).await;
-            self.maybe_snapshot().await?;
+            saved = self.maybe_snapshot().await?;
         }
         self.release();
-        Ok(())
+        Ok(saved)
     }
 
     /// A snapshot once enough was written since the last one, so that the next start has little to read.
-    async fn maybe_snapshot(&mut self) -> Result<(), ControlError> {
+    async fn maybe_snapshot(&mut self) -> Result<Option<Event>, ControlError> {
         if self.bytes_since_snapshot < self.snapshot_bytes_max {
-            return Ok(());
+            return Ok(None);
         }
         self.bytes_since_snapshot = 0;
         let (id, contents) = snapshot::write(self.loader.image(), self.voters.as_ref(), self.world.now());
         self.log.save_snapshot(&*self.world, id, contents).await?;
         info!(end = %id.end, "metadata snapshot written");
-        Ok(())
+        Ok(Some(Event::SnapshotSaved { id, log_start: self.log.log_start() }))
     }
 
     fn release(&mut self) {
