@@ -34,6 +34,8 @@ pub struct Node<W: World> {
     pub settings: Settings,
     /// The cluster's id.
     pub cluster_id: String,
+    /// Level of `kraft.version`: 1 where the quorum's voters stand in its log, as in every directory that we format.
+    pub kraft_version: i16,
     /// What clients are told about the listeners, with the real ports.
     pub advertised: Vec<ListenerSettings>,
     /// The replicas here.
@@ -148,11 +150,13 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     let (open_world, open_settings) = (Arc::clone(&world), settings.clone());
     let opened = on_pool(&*world, move || startup::open(&open_world, &open_settings)).await?;
     let directory_id = opened.meta.directory;
+    let kraft_version = i16::from(opened.parts.voters.is_some());
     let (handle, thread, changes) = control(opened.parts);
     let (shards, mailboxes) = Shards::new();
     let node = Arc::new(Node {
         advertised: advertised(&settings, &addresses),
         cluster_id: opened.meta.cluster_id,
+        kraft_version,
         partitions: Partitions::new(),
         control: handle,
         shards,
