@@ -1,9 +1,10 @@
-"""Writes rising numbers with an idempotent producer until told to stop, and keeps the list of what was acknowledged.
+"""Writes rising numbers with an idempotent producer, and keeps the list of what was acknowledged.
 
     load.py HOST:PORT TOPIC PARTITIONS FILE
 
 FILE gets a line `partition offset value` per acknowledged record. Twenty times a second stdout gets a line
-`in-flight acknowledged`. After `stop` on stdin everything in flight is waited for, and the last line is `sent N`.
+`in-flight acknowledged`. A line `pause` on stdin stops new records, `go` lets them flow again; after `stop` everything
+in flight is waited for, and the last line is `sent N`.
 """
 
 import sys
@@ -37,8 +38,8 @@ def main(bootstrap, topic, partitions, path):
             "retry.backoff.ms": 20,
         }
     )
-    stop = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), stop.set()), daemon=True).start()
+    told = ["go"]
+    threading.Thread(target=lambda: [told.append(line.strip()) for line in sys.stdin], daemon=True).start()
 
     sent, acknowledged = 0, 0
     with open(path, "w", encoding="ascii", buffering=1 << 16) as file:
@@ -52,8 +53,8 @@ def main(bootstrap, topic, partitions, path):
             acknowledged += 1
 
         report_at = 0.0
-        while not stop.is_set() or sent > acknowledged:
-            if not stop.is_set() and sent - acknowledged < IN_FLIGHT_MAX:
+        while told[-1] != "stop" or sent > acknowledged:
+            if told[-1] == "go" and sent - acknowledged < IN_FLIGHT_MAX:
                 for _ in range(100):
                     producer.produce(topic, str(sent), partition=sent % partitions, on_delivery=delivered)
                     sent += 1

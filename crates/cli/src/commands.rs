@@ -6,7 +6,7 @@ mod consume;
 mod format;
 mod group;
 mod produce;
-mod server;
+pub(crate) mod server;
 mod topic;
 
 use crate::connect::Target;

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
+use crate::commands::server;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::node::{self, Node};
@@ -54,13 +55,13 @@ pub(crate) struct Arguments {
 /// Runs on a node of its own, or with `--bootstrap` on a broker that runs already.
 pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) -> Result<(), Failure> {
     if target.bootstrap.is_some() {
-        return show(&arguments, target, output).await;
+        return show(&arguments, target, output, true).await;
     }
     let directory = tempfile::tempdir().map_err(|error| Failure::io("no temporary directory", &error))?;
     let node = node::start(settings(directory.path())).await?;
     let target = Target { bootstrap: Some(node.address().to_owned()) };
     let shown = tokio::select! {
-        shown = show(&arguments, &target, output) => shown,
+        shown = show(&arguments, &target, output, arguments.keep) => shown,
         _ = tokio::signal::ctrl_c() => Err(Failure::failed("interrupted")),
     };
     keep(&arguments, &node).await?;
@@ -78,15 +79,18 @@ async fn keep(arguments: &Arguments, node: &Node) -> Result<(), Failure> {
 
 /// A node for a moment: a free port, and a group that does not wait long for its second member.
 fn settings(directory: &std::path::Path) -> BTreeMap<String, String> {
-    let settings = [
+    let mut settings = server::defaults();
+    let changes = [
         ("log.dirs", directory.display().to_string()),
         ("listeners", "PLAINTEXT://127.0.0.1:0".to_owned()),
         ("group.initial.rebalance.delay.ms", "500".to_owned()),
     ];
-    settings.map(|(name, value)| (name.to_owned(), value)).into()
+    settings.extend(changes.map(|(name, value)| (name.to_owned(), value)));
+    settings
 }
 
-async fn show(arguments: &Arguments, target: &Target, output: &Output) -> Result<(), Failure> {
+/// The demo itself. `stays` tells whether the broker can be asked afterwards.
+async fn show(arguments: &Arguments, target: &Target, output: &Output, stays: bool) -> Result<(), Failure> {
     let started = std::time::Instant::now();
     let cluster = target.connect().await?;
     create_topic(&cluster).await?;
@@ -109,7 +113,14 @@ async fn show(arguments: &Arguments, target: &Target, output: &Output) -> Result
     }
     let sent = received?;
     let verdict = table.verifier.verdict(&sent.expected);
-    summary::print(&table.figures, table.verifier.keys(), &sent, &verdict, target, output)?;
+    summary::print(
+        &table.figures,
+        table.verifier.keys(),
+        &sent,
+        &verdict,
+        target.bootstrap.as_deref().filter(|_| stays),
+        output,
+    )?;
     summary::judge(&sent, &verdict)
 }
 

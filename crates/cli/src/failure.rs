@@ -57,6 +57,12 @@ fn one_line(message: &str) -> String {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
+        // How long a missing topic was waited for is of no interest.
+        if let Error::Deadline { last, .. } = &error
+            && last.code() == Some(ErrorCode::UnknownTopicOrPartition)
+        {
+            return Failure::from(Error::clone(last));
+        }
         let advice = advice(&error);
         let told = match &error {
             Error::NoBroker { last, .. } => format!("{error} ({last})"),

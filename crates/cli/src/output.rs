@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -66,6 +67,14 @@ impl Output {
 /// A value as one line of JSON.
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(|error| Failure::failed(format!("the result cannot be printed: {error}")))
+}
+
+/// Whether whoever read our output has gone. A command that waits for more to print would else wait in vain.
+pub(crate) fn is_unread() -> bool {
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    let asked = poll(&mut polled, Some(&Timespec::default()));
+    asked.is_ok_and(|count| count > 0) && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Columns with two spaces between them: easy on the eye, and on `awk`.

@@ -6,6 +6,7 @@ mod retry;
 mod view;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,16 +61,20 @@ impl ClusterSettings {
 }
 
 /// What a connection is used for. Brokers serve one request of a connection after the other, so that requests
-/// which wait by intention need connections of their own.
+/// which wait by intention need connections of their own, and every consumer its own ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
     /// Requests that are answered at once.
     Requests,
     /// Fetches, which wait for records.
-    Fetches,
+    Fetches(ConsumerNumber),
     /// Join and sync, which wait for other members, and heartbeats, which must not.
-    Group,
+    Group(ConsumerNumber),
 }
+
+/// Tells the consumers of one [`Cluster`] apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConsumerNumber(u64);
 
 /// Which topics to ask about.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +96,7 @@ struct Shared {
     view: Mutex<(Arc<View>, Instant)>,
     slots: Mutex<BTreeMap<(NodeId, Lane), Slot>>,
     coordinators: Mutex<BTreeMap<String, NodeId>>,
+    consumers: AtomicU64,
 }
 
 /// The connection of one broker and lane; the lock keeps two tasks from dialling at once.
@@ -105,6 +111,7 @@ impl Cluster {
                 view: Mutex::new((Arc::default(), Instant::now())),
                 slots: Mutex::default(),
                 coordinators: Mutex::default(),
+                consumers: AtomicU64::new(0),
             }),
         };
         cluster.refresh(Topics::Named(&[])).await?;
@@ -255,6 +262,17 @@ impl Cluster {
     /// The next [`Cluster::coordinator`] asks anew.
     pub(crate) fn forget_coordinator(&self, group: &str) {
         self.shared.coordinators.lock().unwrap_or_else(PoisonError::into_inner).remove(group);
+    }
+
+    /// A number for a new consumer.
+    pub(crate) fn number_consumer(&self) -> ConsumerNumber {
+        ConsumerNumber(self.shared.consumers.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Lets go of a consumer's connections.
+    pub(crate) fn forget_consumer(&self, number: ConsumerNumber) {
+        let mut slots = self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|(_, lane), _| *lane != Lane::Fetches(number) && *lane != Lane::Group(number));
     }
 
     /// A fresh operation's patience.

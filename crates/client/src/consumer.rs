@@ -25,6 +25,7 @@ use milena_protocol::{ErrorCode, Offset, TopicPartition};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::admin::{OffsetSpec, commit_group_offsets, fetch_group_offsets, find_offset};
+use crate::cluster::ConsumerNumber;
 use crate::{Cluster, Error};
 use fetching::Fetching;
 use group::{Group, Step};
@@ -137,6 +138,7 @@ pub enum Start {
 /// Reads records from a cluster. It has one owner, who calls [`Consumer::next`] again and again.
 pub struct Consumer {
     cluster: Cluster,
+    number: ConsumerNumber,
     settings: ConsumerSettings,
     positions: Positions,
     fetching: Fetching,
@@ -147,10 +149,12 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer that reads nothing yet.
     pub fn open(cluster: &Cluster, settings: ConsumerSettings) -> Consumer {
+        let number = cluster.number_consumer();
         Consumer {
             cluster: cluster.clone(),
+            number,
             positions: Positions::default(),
-            fetching: Fetching::new(),
+            fetching: Fetching::new(number),
             group: None,
             commit_due: settings.commit_interval.map(|interval| Instant::now() + interval),
             settings,
@@ -163,7 +167,7 @@ impl Consumer {
             return Err(Error::Misuse("a subscription needs a group"));
         }
         self.leave().await?;
-        self.group = Some(Group::new(&self.cluster, &self.settings, topics));
+        self.group = Some(Group::new(&self.cluster, self.number, &self.settings, topics));
         Ok(())
     }
 
@@ -402,6 +406,12 @@ impl Consumer {
             }
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Ok(()),
         }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.cluster.forget_consumer(self.number);
     }
 }
 

@@ -88,7 +88,10 @@ impl MemoryDisk {
         let mut left = BTreeMap::new();
         for (path, file) in names {
             let contents = file.contents.lock().after_crash(&mut survives);
-            left.insert(path, MemoryFile { contents: Arc::new(Mutex::new(contents)), _lock: None, now: Arc::clone(&now) });
+            left.insert(
+                path,
+                MemoryFile { contents: Arc::new(Mutex::new(contents)), _lock: None, now: Arc::clone(&now) },
+            );
         }
         tree.durable_files = left.clone();
         tree.files = left;

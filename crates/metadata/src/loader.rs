@@ -17,9 +17,17 @@ pub struct Loader {
     /// The published image with everything since, but without what an open transaction has written.
     delta: Option<Delta>,
     read: Provenance,
-    /// The open transaction's records; bounded by the controller, which writes at most 10 000 records in one.
-    held: Option<Vec<(Offset, MetadataRecord)>>,
+    held: Option<Held>,
     from_snapshot: bool,
+}
+
+/// An open transaction.
+#[derive(Debug)]
+struct Held {
+    /// How far the log had been read where it begins: as far as an image can be published while it is open.
+    before: Provenance,
+    /// Its records; bounded by the controller, which writes at most 10 000 in one.
+    records: Vec<(Offset, MetadataRecord)>,
 }
 
 impl Loader {
@@ -42,18 +50,17 @@ impl Loader {
         Ok(())
     }
 
-    /// Takes the next committed batch. Batches below what was read already are skipped, so that a log may be read from
+    /// Takes the next committed batch. Records below what was read already are skipped, so that a log may be read from
     /// any segment below its snapshot. After an error the loader must not be used further: log and program disagree.
     pub fn replay(&mut self, batch: &Batch) -> Result<(), ReplayError> {
-        if batch.end() <= self.read.last.next() {
-            return Ok(());
-        }
-        for (offset, entry) in (batch.base.0..).map(Offset).zip(&batch.entries) {
+        let read = self.read.last;
+        let new = (batch.base.0..).map(Offset).zip(&batch.entries).filter(|(offset, _)| *offset > read);
+        for (offset, entry) in new {
             if let Entry::Data(record) = entry {
                 self.replay_record(offset, record)?;
             }
+            self.read = Provenance { last: offset, epoch: batch.epoch, timestamp: batch.timestamp };
         }
-        self.read = Provenance { last: Offset(batch.end().0 - 1), epoch: batch.epoch, timestamp: batch.timestamp };
         Ok(())
     }
 
@@ -61,7 +68,7 @@ impl Loader {
     /// stays at its beginning.
     pub fn publish(&mut self) -> (Image, Changes) {
         let provenance = match &self.held {
-            Some(_) => self.image.provenance(),
+            Some(held) => held.before,
             None => self.read,
         };
         let old = self.image.clone();
@@ -95,7 +102,7 @@ impl Loader {
         match (record, &mut self.held) {
             (MetadataRecord::BeginTransaction(_), Some(_)) => refused("a transaction begins inside another"),
             (MetadataRecord::BeginTransaction(_), None) => {
-                self.held = Some(Vec::new());
+                self.held = Some(Held { before: self.read, records: Vec::new() });
                 Ok(())
             }
             (MetadataRecord::EndTransaction(_) | MetadataRecord::AbortTransaction(_), None) => {
@@ -106,11 +113,11 @@ impl Loader {
                 Ok(())
             }
             (MetadataRecord::EndTransaction(_), held) => {
-                let records = held.take().unwrap_or_default();
+                let records = held.take().map(|held| held.records).unwrap_or_default();
                 records.iter().try_for_each(|(offset, record)| self.delta().replay(*offset, record))
             }
             (record, Some(held)) => {
-                held.push((offset, record.clone()));
+                held.records.push((offset, record.clone()));
                 Ok(())
             }
             (record, None) => self.delta().replay(offset, record),
@@ -145,7 +152,8 @@ mod tests {
     fn what_a_transaction_writes_is_seen_at_its_end() {
         let mut loader = Loader::new();
         loader.replay(&batch(0, vec![level(1), BeginTransactionRecord::default().into(), level(2)])).expect("fits");
-        assert_eq!(loader.publish().0.feature("f"), 1);
+        let image = loader.publish().0;
+        assert_eq!((image.feature("f"), image.provenance().last), (1, Offset(0)));
         assert!(loader.has_open_transaction());
         loader.replay(&batch(3, vec![level(3), EndTransactionRecord::default().into()])).expect("fits");
         let (image, changes) = loader.publish();

@@ -19,7 +19,9 @@ pub struct Account {
 
 /// Memory set aside; given back on drop.
 #[derive(Debug)]
-pub struct Reservation(#[allow(dead_code)] OwnedSemaphorePermit);
+pub struct Reservation {
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Account {
     /// An account of `size_bytes`, and of one frame of `frame_bytes_max` at the least: else the largest
@@ -36,7 +38,7 @@ impl Account {
         }
         let units = size_bytes.div_ceil(UNIT_BYTES).min(self.units_max) as u32;
         let permit = Arc::clone(&self.units).acquire_many_owned(units).await.expect("the semaphore is never closed");
-        Some(Reservation(permit))
+        Some(Reservation { _permit: permit })
     }
 
     /// Bytes reserved now.

@@ -5,10 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use milena_base::{Disk, DiskFile};
 use milena_protocol::wire::Segment;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::world::{World, on_pool};
@@ -43,9 +44,12 @@ impl<D: Disk> Answer<D> {
     }
 }
 
-/// The writing half of a connection.
+/// The writing half of a connection: collects output and writes it in large pieces.
 pub struct Output {
-    buffer: BytesMut,
+    /// Grows with the answers up to [`OUTPUT_BYTES`] and keeps its size, so that it is not zeroed for each of them.
+    buffer: Vec<u8>,
+    /// How much of it waits to be written.
+    filled: usize,
     /// A reader that takes nothing for this long is gone.
     stall_max: Duration,
 }
@@ -53,7 +57,7 @@ pub struct Output {
 impl Output {
     /// An empty output whose reader may take nothing for `stall_max`.
     pub fn new(stall_max: Duration) -> Output {
-        Output { buffer: BytesMut::new(), stall_max }
+        Output { buffer: Vec::new(), filled: 0, stall_max }
     }
 
     /// Adds an answer; writes what no longer fits the buffer.
@@ -75,12 +79,24 @@ impl Output {
     }
 
     async fn send_bytes<S: AsyncWrite + Unpin>(&mut self, stream: &mut S, bytes: &Bytes) -> io::Result<()> {
-        if self.buffer.len() + bytes.len() <= OUTPUT_BYTES {
-            self.buffer.extend_from_slice(bytes);
-            return Ok(());
+        if self.filled + bytes.len() > OUTPUT_BYTES {
+            self.flush(stream).await?;
         }
-        self.flush(stream).await?;
-        write(stream, bytes, self.stall_max).await
+        if bytes.len() > OUTPUT_BYTES {
+            return write(stream, bytes, self.stall_max).await;
+        }
+        self.room(bytes.len()).copy_from_slice(bytes);
+        self.filled += bytes.len();
+        Ok(())
+    }
+
+    /// The next `wanted` bytes of the buffer.
+    fn room(&mut self, wanted: usize) -> &mut [u8] {
+        let end = self.filled + wanted;
+        if self.buffer.len() < end {
+            self.buffer.resize(end.next_power_of_two().clamp(IDLE_OUTPUT_BYTES, OUTPUT_BYTES), 0);
+        }
+        &mut self.buffer[self.filled..end]
     }
 
     /// Copies a range into the socket, one buffer at a time.
@@ -92,18 +108,18 @@ impl Output {
     ) -> io::Result<()> {
         let mut sent = 0;
         while sent < range.size_bytes {
-            if self.buffer.len() >= OUTPUT_BYTES {
+            if self.filled == OUTPUT_BYTES {
                 self.flush(stream).await?;
+                // One reader of a large range must not keep its core from everybody else on it.
+                yield_now().await;
             }
-            let start = self.buffer.len();
-            let wanted = (range.size_bytes - sent).min(OUTPUT_BYTES - start);
-            self.buffer.resize(start + wanted, 0);
+            let wanted = (range.size_bytes - sent).min(OUTPUT_BYTES - self.filled);
             let position = range.position + sent as u64;
-            let read = match range.file.read_cached_at(&mut self.buffer[start..], position)? {
+            let read = match range.file.read_cached_at(self.room(wanted), position)? {
                 Some(read) if read > 0 => read,
-                _ => self.read_cold::<W>(world, range, position, start).await?,
+                _ => self.read_cold::<W>(world, range, position, wanted).await?,
             };
-            self.buffer.truncate(start + read);
+            self.filled += read;
             sent += read;
         }
         Ok(())
@@ -115,12 +131,12 @@ impl Output {
         world: &W,
         range: &FileRange<W::Disk>,
         position: u64,
-        start: usize,
+        wanted: usize,
     ) -> io::Result<usize> {
-        let file = Arc::clone(&range.file);
+        let (file, place) = (Arc::clone(&range.file), self.filled..self.filled + wanted);
         let mut buffer = std::mem::take(&mut self.buffer);
         let (buffer, read) = on_pool(world, move || {
-            let read = file.read_at(&mut buffer[start..], position);
+            let read = file.read_at(&mut buffer[place], position);
             (buffer, read)
         })
         .await;
@@ -134,17 +150,17 @@ impl Output {
 
     /// Writes everything collected so far.
     pub async fn flush<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> io::Result<()> {
-        if !self.buffer.is_empty() {
-            write(stream, &self.buffer, self.stall_max).await?;
-            self.buffer.clear();
+        if self.filled > 0 {
+            write(stream, &self.buffer[..self.filled], self.stall_max).await?;
+            self.filled = 0;
         }
         Ok(())
     }
 
     /// Gives memory back that an idle connection does not need.
     pub fn shrink(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > IDLE_OUTPUT_BYTES {
-            self.buffer = BytesMut::new();
+        if self.filled == 0 && self.buffer.len() > IDLE_OUTPUT_BYTES {
+            self.buffer = Vec::new();
         }
     }
 }

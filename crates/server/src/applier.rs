@@ -15,14 +15,11 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::directory;
-use crate::node::Node;
+use crate::node::{Node, in_parts};
 use crate::partitions::Replica;
-use crate::shards::GROUPS_TOPIC;
+use crate::shards::{GROUPS_TOPIC, Led};
 use crate::startup::fresh_id;
 use crate::world::{Place, World, on_pool};
-
-/// Replicas are opened in this many jobs at the same time.
-const OPENERS: usize = 8;
 
 /// Applies committed changes in order until the node stops.
 pub(crate) async fn run<W: World>(node: Arc<Node<W>>, mut changes: mpsc::Receiver<(Image, Changes)>) {
@@ -59,7 +56,7 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes) {
         node.shards.topics_deleted(topics.collect()).await;
     }
     node.metrics.metadata_offset.set(end.0 - 1);
-    node.control.applied(end).await;
+    node.control.applied(end);
 }
 
 /// Looks once, at the start, for directories that the metadata does not know.
@@ -123,23 +120,11 @@ async fn open<W: World>(node: &Arc<Node<W>>, image: &Image, wanted: Vec<Wanted>)
     if wanted.is_empty() {
         return;
     }
-    let (sender, mut opened) = mpsc::channel(OPENERS);
-    let share = wanted.len().div_ceil(OPENERS);
-    let mut rest = wanted;
-    while !rest.is_empty() {
-        let part = rest.split_off(rest.len().saturating_sub(share));
-        let (task_node, sender) = (Arc::clone(node), sender.clone());
-        let task = async move {
-            let job_node = Arc::clone(&task_node);
-            let replicas = on_pool(&*task_node.world, move || open_all(&job_node, part)).await;
-            let _ = sender.send(replicas).await;
-        };
-        node.world.spawn(Place::Background, Box::pin(task));
-    }
-    drop(sender);
+    let job_node = Arc::clone(node);
+    let opened = in_parts(node, wanted, move |wanted| open_one(&job_node, wanted)).await;
     let mut by_topic: BTreeMap<Uuid, Vec<Arc<Replica<W::Disk>>>> = BTreeMap::new();
-    while let Some(replicas) = opened.recv().await {
-        replicas.into_iter().for_each(|replica| by_topic.entry(replica.topic_id()).or_default().push(replica));
+    for replica in opened.into_iter().flatten() {
+        by_topic.entry(replica.topic_id()).or_default().push(replica);
     }
     for (id, replicas) in by_topic {
         if let Some(topic) = image.topic_by_id(id) {
@@ -148,25 +133,14 @@ async fn open<W: World>(node: &Arc<Node<W>>, image: &Image, wanted: Vec<Wanted>)
     }
 }
 
-fn open_all<W: World>(node: &Node<W>, wanted: Vec<Wanted>) -> Vec<Arc<Replica<W::Disk>>> {
-    wanted.into_iter().filter_map(|wanted| open_one(node, wanted)).collect()
-}
-
 /// A replica that cannot be opened is offline: its clients are told so, the others are served.
 fn open_one<W: World>(node: &Node<W>, wanted: Wanted) -> Option<Arc<Replica<W::Disk>>> {
     let topic_partition = TopicPartition::new(wanted.topic, wanted.partition);
     let dir = node.settings.data_dir.join(topic_partition.to_string());
     let hints = node.directory.hints(&topic_partition, node.world.random());
     let now = node.world.now();
-    let opened = Partition::open(
-        node.world.disk(),
-        dir,
-        topic_partition.clone(),
-        wanted.id,
-        wanted.settings,
-        hints,
-        now,
-    );
+    let opened =
+        Partition::open(node.world.disk(), dir, topic_partition.clone(), wanted.id, wanted.settings, hints, now);
     let opened = opened.and_then(|(mut partition, recovered)| {
         partition.lead(wanted.epoch).map_err(|failure| milena_partition::OpenError::Malformed {
             path: partition.dir().to_owned(),
@@ -216,10 +190,7 @@ async fn remove<W: World>(node: &Arc<Node<W>>, deleted: &[(Uuid, ChangedTopic)])
 }
 
 /// The partitions of `__consumer_offsets` that this node leads.
-fn led_groups<W: World>(
-    node: &Node<W>,
-    image: &Image,
-) -> BTreeMap<i32, (Arc<Replica<W::Disk>>, LeaderEpoch)> {
+fn led_groups<W: World>(node: &Node<W>, image: &Image) -> Led<W::Disk> {
     let Some(topic) = image.topic(GROUPS_TOPIC) else { return BTreeMap::new() };
     let led = topic.partitions.iter().filter(|(_, state)| state.leader == node.settings.node_id);
     led.filter_map(|(partition, state)| {

@@ -42,7 +42,9 @@ pub(crate) fn start<'a, W: World>(node: &Arc<Node<W>>, topics: impl Iterator<Ite
 async fn create<W: World>(node: &Arc<Node<W>>, topics: Vec<String>) {
     let wanted = topics.iter().map(|topic| creatable(node, topic)).collect();
     let request = CreateTopicsRequest { topics: wanted, timeout_ms: TIMEOUT_MS, ..Default::default() };
-    if let Some(Response::CreateTopics(response)) = node.control.ask(Request::CreateTopics { request, hidden: BTreeSet::new() }).await {
+    if let Some(Response::CreateTopics(response)) =
+        node.control.ask(Request::CreateTopics { request, hidden: BTreeSet::new() }).await
+    {
         for topic in response.topics {
             match ErrorCode::from_number(topic.error_code) {
                 ErrorCode::None => info!(topic = topic.name, "topic created on demand"),

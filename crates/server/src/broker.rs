@@ -12,13 +12,15 @@ use milena_protocol::messages::{BrokerHeartbeatRequest, BrokerRegistrationReques
 use milena_protocol::{BrokerEpoch, ErrorCode, Uuid};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::node::Node;
 use crate::world::World;
 
-/// Pause between two attempts to register, and between heartbeats until the broker is unfenced.
+/// Pause between heartbeats until the broker is unfenced, and until it may go.
 const EAGER: Duration = Duration::from_millis(5);
+/// Pause after a registration was refused: the reason seldom goes away at once.
+const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 /// Security protocol number of PLAINTEXT.
 const PLAINTEXT: i16 = 0;
 /// How long leaving may take: whoever is left notices a silent broker anyway.
@@ -75,9 +77,18 @@ async fn register<W: World>(node: &Arc<Node<W>>, directory: Uuid) -> Option<()> 
                 info!(epoch = response.broker_epoch, "broker registered");
                 return Some(());
             }
-            error => warn!(%error, "broker not registered; trying again"),
+            // These do not go away: the directory is another cluster's, or a feature is finalized that is not known here.
+            error @ (ErrorCode::UnsupportedVersion
+            | ErrorCode::InvalidRegistration
+            | ErrorCode::InconsistentClusterId) => {
+                error!(%error, about = error.about(), "the controller does not take this broker");
+                return None;
+            }
+            error => {
+                warn!(%error, "broker not registered; trying again");
+                sleep(REFUSED_PAUSE).await;
+            }
         }
-        sleep(EAGER).await;
     }
 }
 

@@ -89,8 +89,7 @@ async fn next_frame<W: World>(
         return Ok(frame);
     }
     output.flush(stream).await?;
-    output.shrink();
-    frames.next(stream, &node.account).await
+    frames.next(stream, &node.account, || output.shrink()).await
 }
 
 async fn answer_one<W: World>(

@@ -20,10 +20,10 @@ use milena_metadata::loader::Loader;
 use milena_metadata::raft::{Effect, Event, Raft};
 use milena_metadata::records::{self, Batch, Control, Entry, RecordsError};
 use milena_metadata::snapshot;
-use milena_protocol::messages::{MetadataRecord, VotersRecord};
 use milena_partition::FlushToken;
+use milena_protocol::messages::{MetadataRecord, VotersRecord};
 use milena_protocol::{LeaderEpoch, Offset};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use tracing::{error, info};
 
@@ -53,9 +53,10 @@ pub(crate) use ask;
 
 /// What the control thread is told.
 enum Message {
-    Ask { request: Box<Request>, answer: oneshot::Sender<Response> },
-    /// Everything up to here is applied on this node.
-    Applied(Offset),
+    Ask {
+        request: Box<Request>,
+        answer: oneshot::Sender<Response>,
+    },
     /// The node stops: make the log durable and end.
     Stop(oneshot::Sender<()>),
 }
@@ -64,6 +65,8 @@ enum Message {
 #[derive(Clone)]
 pub struct ControlHandle {
     mailbox: mpsc::Sender<Message>,
+    /// Beside the mailbox: the applier must never wait for the controller, which may be waiting for the applier.
+    applied: watch::Sender<Offset>,
 }
 
 impl ControlHandle {
@@ -90,8 +93,8 @@ impl ControlHandle {
     }
 
     /// Tells that everything up to `offset` is applied.
-    pub async fn applied(&self, offset: Offset) {
-        let _ = self.mailbox.send(Message::Applied(offset)).await;
+    pub fn applied(&self, offset: Offset) {
+        self.applied.send_replace(offset);
     }
 }
 
@@ -134,7 +137,7 @@ pub(crate) struct ControlThread<W: World> {
     /// Requests that the controller has not answered yet.
     asked: VecDeque<(controller::ReplyTo, oneshot::Sender<Response>, bool)>,
     held: Vec<Held>,
-    applied: Offset,
+    applied: watch::Receiver<Offset>,
     committed: Offset,
     raft_timer: Option<Millis>,
     controller_timer: Option<Millis>,
@@ -173,6 +176,7 @@ pub(crate) fn control<W: World>(
 ) -> (ControlHandle, ControlThread<W>, mpsc::Receiver<(Image, Changes)>) {
     let (sender, mailbox) = mpsc::channel(MAILBOX);
     let (changes, applier) = mpsc::channel(CHANGES);
+    let (applied_sender, applied) = watch::channel(Offset(0));
     let committed = parts.loader.image().provenance().last.next();
     let thread = ControlThread {
         world: parts.world,
@@ -186,7 +190,7 @@ pub(crate) fn control<W: World>(
         uncommitted: VecDeque::new(),
         asked: VecDeque::new(),
         held: Vec::new(),
-        applied: Offset(0),
+        applied,
         committed,
         raft_timer: None,
         controller_timer: None,
@@ -196,13 +200,14 @@ pub(crate) fn control<W: World>(
         snapshot_bytes_max: parts.snapshot_bytes_max,
         bytes_since_snapshot: 0,
     };
-    (ControlHandle { mailbox: sender }, thread, applier)
+    (ControlHandle { mailbox: sender, applied: applied_sender }, thread, applier)
 }
 
 /// What woke the control thread.
 enum Wake {
     Message(Option<Message>),
     Flushed(Offset, io::Result<Option<FlushToken>>),
+    Applied,
     Timer,
 }
 
@@ -217,12 +222,9 @@ impl<W: World> ControlThread<W> {
             match self.wake().await {
                 Wake::Message(None) => return Ok(()),
                 Wake::Message(Some(Message::Ask { request, answer })) => self.ask(*request, answer).await?,
-                Wake::Message(Some(Message::Applied(offset))) => {
-                    self.applied = offset;
-                    self.release();
-                }
+                Wake::Applied => self.release(),
                 Wake::Message(Some(Message::Stop(done))) => {
-                    self.log.close(self.world.now())?;
+                    self.log.close()?;
                     let _ = done.send(());
                     return Ok(());
                 }
@@ -258,6 +260,7 @@ impl<W: World> ControlThread<W> {
                 self.flush.running = None;
                 Wake::Flushed(end, result)
             }
+            Ok(()) = self.applied.changed() => Wake::Applied,
             message = self.mailbox.recv() => Wake::Message(message),
             () = timer => Wake::Timer,
         }
@@ -339,7 +342,7 @@ impl<W: World> ControlThread<W> {
             Effect::Append(bytes) => return self.append_control(bytes).map(Some),
             Effect::Flush => self.flush.wanted = true,
             Effect::Timer(at) => self.raft_timer = Some(at),
-            Effect::HighWatermark(offset) => self.commit(offset).await?,
+            Effect::HighWatermark(offset) => return self.commit(offset).await,
             Effect::BecameLeader { epoch } => self.activate(epoch).await?,
             Effect::Resigned => {
                 Box::pin(self.decide(controller::Event::Resigned)).await?;
@@ -381,8 +384,9 @@ impl<W: World> ControlThread<W> {
         Box::pin(self.decide(activated)).await
     }
 
-    /// Everything below `offset` is committed: add it to the image and pass it on.
-    async fn commit(&mut self, offset: Offset) -> Result<(), ControlError> {
+    /// Everything below `offset` is committed: add it to the image and pass it on. Answers what the quorum is to
+    /// hear of it.
+    async fn commit(&mut self, offset: Offset) -> Result<Option<Event>, ControlError> {
         self.committed = self.committed.max(offset);
         let mut replayed = false;
         while let Some(batch) = self.uncommitted.front().filter(|batch| batch.end() <= offset) {
@@ -390,29 +394,30 @@ impl<W: World> ControlThread<W> {
             self.uncommitted.pop_front();
             replayed = true;
         }
+        let mut saved = None;
         if replayed {
             let published = self.loader.publish();
             let _ = self.changes.send(published).await;
-            self.maybe_snapshot().await?;
+            saved = self.maybe_snapshot().await?;
         }
         self.release();
-        Ok(())
+        Ok(saved)
     }
 
     /// A snapshot once enough was written since the last one, so that the next start has little to read.
-    async fn maybe_snapshot(&mut self) -> Result<(), ControlError> {
+    async fn maybe_snapshot(&mut self) -> Result<Option<Event>, ControlError> {
         if self.bytes_since_snapshot < self.snapshot_bytes_max {
-            return Ok(());
+            return Ok(None);
         }
         self.bytes_since_snapshot = 0;
         let (id, contents) = snapshot::write(self.loader.image(), self.voters.as_ref(), self.world.now());
         self.log.save_snapshot(&*self.world, id, contents).await?;
         info!(end = %id.end, "metadata snapshot written");
-        Ok(())
+        Ok(Some(Event::SnapshotSaved { id, log_start: self.log.log_start() }))
     }
 
     fn release(&mut self) {
-        let (committed, applied) = (self.committed, self.applied);
+        let (committed, applied) = (self.committed, *self.applied.borrow());
         let (ready, held): (Vec<Held>, Vec<Held>) = std::mem::take(&mut self.held)
             .into_iter()
             .partition(|held| held.until <= committed && (!held.applied || held.until <= applied));

@@ -21,7 +21,7 @@ use crate::world::{Job, Listener, Place, Task, World};
 const BACKLOG: i32 = 1024;
 /// Threads that may wait for the disk at the same time.
 const POOL_THREADS: usize = 8;
-/// Coordinator threads, as DESIGN decides: groups are many and small.
+/// Coordinator threads: shards are many and small, and one thread serves many of them.
 const COORDINATOR_THREADS: usize = 2;
 
 /// The threads of one process. Dropping it stops them all; tasks end where they wait.

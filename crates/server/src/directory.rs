@@ -61,7 +61,9 @@ pub enum DirectoryError {
         reason: MetaError,
     },
     /// It belongs to another cluster or node.
-    #[error("{path} belongs to {what} {found}, not {expected}: choose another directory with --data-dir, or start with {option}={found}")]
+    #[error(
+        "{path} belongs to {what} {found}, not {expected}: choose another directory with --data-dir, or start with {option}={found}"
+    )]
     Other {
         /// Which directory.
         path: PathBuf,
@@ -75,7 +77,9 @@ pub enum DirectoryError {
         option: &'static str,
     },
     /// Formatted before: doing it again would make another cluster of it.
-    #[error("{path} is formatted already, for cluster {cluster_id}: start it with `milena server`, or choose another directory")]
+    #[error(
+        "{path} is formatted already, for cluster {cluster_id}: start it with `milena server`, or choose another directory"
+    )]
     Formatted {
         /// Which directory.
         path: PathBuf,
@@ -130,12 +134,7 @@ pub fn meta<D: Disk>(disk: &D, path: &Path) -> Result<Option<MetaProperties>, Di
 }
 
 /// Refuses a directory of another cluster or node.
-pub fn check(
-    path: &Path,
-    meta: &MetaProperties,
-    cluster_id: Option<&str>,
-    node: NodeId,
-) -> Result<(), DirectoryError> {
+pub fn check(path: &Path, meta: &MetaProperties, cluster_id: Option<&str>, node: NodeId) -> Result<(), DirectoryError> {
     let other = |what, found: String, expected: String, option| {
         Err(DirectoryError::Other { path: path.to_owned(), what, found, expected, option })
     };
@@ -274,8 +273,11 @@ impl Checkpoints {
 
     /// Replaces the files.
     pub fn write<D: Disk>(&self, disk: &D, path: &Path) -> Result<(), DirectoryError> {
-        let files =
-            [(RECOVERY_POINTS, &self.recovery_points), (HIGH_WATERMARKS, &self.high_watermarks), (LOG_STARTS, &self.log_starts)];
+        let files = [
+            (RECOVERY_POINTS, &self.recovery_points),
+            (HIGH_WATERMARKS, &self.high_watermarks),
+            (LOG_STARTS, &self.log_starts),
+        ];
         for (name, offsets) in files {
             let file = path.join(name);
             let contents = write_offsets(offsets.iter().map(|(partition, offset)| (partition, *offset)));

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-use crate::account::{Account, Reservation};
+use crate::account::{Account, FREE_FRAME_BYTES, Reservation};
 
 /// What an idle connection keeps.
 const IDLE_BUFFER_BYTES: usize = 4 * 1024;
@@ -58,32 +58,35 @@ pub struct Frames {
     buffer: BytesMut,
     size_bytes_max: usize,
     idle_max: Duration,
+    /// Size of the last frame: the next one is likely to be as large, and is then read in one go.
+    likely_bytes: usize,
 }
 
 impl Frames {
     /// Frames of at most `size_bytes_max`; a silence of `idle_max` between frames ends the connection.
     pub fn new(size_bytes_max: usize, idle_max: Duration) -> Frames {
-        Frames { buffer: BytesMut::new(), size_bytes_max, idle_max }
+        Frames { buffer: BytesMut::new(), size_bytes_max, idle_max, likely_bytes: 0 }
     }
 
     /// The next frame if it has arrived already.
     pub fn arrived(&mut self) -> Result<Option<RequestFrame>, FrameError> {
         match self.announced()? {
-            Some(size) if self.buffer.len() >= SIZE_BYTES + size && size <= crate::account::FREE_FRAME_BYTES => {
+            Some(size) if self.buffer.len() >= SIZE_BYTES + size && size <= FREE_FRAME_BYTES => {
                 Ok(Some(RequestFrame { bytes: self.cut(size), reservation: None }))
             }
             _ => Ok(None),
         }
     }
 
-    /// Waits for the next frame.
+    /// Waits for the next frame; `idle` is called when none came for a while.
     pub async fn next<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
         account: &Account,
+        mut idle: impl FnMut(),
     ) -> Result<RequestFrame, FrameError> {
         while self.buffer.len() < SIZE_BYTES {
-            self.fill_between(stream).await?;
+            self.fill_between(stream, &mut idle).await?;
         }
         let size = self.announced()?.expect("the size field is there");
         let reservation = account.reserve(size).await;
@@ -124,17 +127,23 @@ impl Frames {
     }
 
     fn cut(&mut self, size: usize) -> Bytes {
+        self.likely_bytes = SIZE_BYTES + size;
         let mut frame = self.buffer.split_to(SIZE_BYTES + size).freeze();
         frame.split_off(SIZE_BYTES)
     }
 
     /// One read while no size field is complete.
-    async fn fill_between<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> Result<(), FrameError> {
-        self.buffer.reserve(IDLE_BUFFER_BYTES);
+    async fn fill_between<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        idle: &mut impl FnMut(),
+    ) -> Result<(), FrameError> {
+        self.buffer.reserve(self.likely_bytes.clamp(IDLE_BUFFER_BYTES, FREE_FRAME_BYTES));
         let read = match timeout(SHRINK_AFTER, stream.read_buf(&mut self.buffer)).await {
             Ok(read) => read?,
             Err(_) => {
                 self.shrink();
+                idle();
                 timeout(self.idle_max, stream.read_buf(&mut self.buffer)).await.map_err(|_| FrameError::Idle)??
             }
         };
@@ -148,6 +157,7 @@ impl Frames {
     fn shrink(&mut self) {
         let mut small = BytesMut::with_capacity(IDLE_BUFFER_BYTES);
         small.extend_from_slice(&self.buffer);
+        self.likely_bytes = 0;
         self.buffer = small;
     }
 }
@@ -167,7 +177,7 @@ mod tests {
         let (mut near, mut far) = duplex(1024);
         far.write_all(&[0, 0, 0, 1, 7, 0, 0, 0, 2, 8, 9]).await.expect("room");
         let (mut frames, account) = (frames(), Account::new(0, 0));
-        assert_eq!(frames.next(&mut near, &account).await.expect("a frame").bytes.as_ref(), [7]);
+        assert_eq!(frames.next(&mut near, &account, || ()).await.expect("a frame").bytes.as_ref(), [7]);
         assert_eq!(frames.arrived().expect("valid").expect("here already").bytes.as_ref(), [8, 9]);
         assert!(frames.arrived().expect("valid").is_none());
     }
@@ -177,7 +187,7 @@ mod tests {
         for size in [-1, (1 << 20) + 1, i32::MAX] {
             let (mut near, mut far) = duplex(1024);
             far.write_all(&i32::to_be_bytes(size)).await.expect("room");
-            let error = frames().next(&mut near, &Account::new(0, 0)).await.expect_err("not allowed");
+            let error = frames().next(&mut near, &Account::new(0, 0), || ()).await.expect_err("not allowed");
             assert!(matches!(error, FrameError::Size { size_bytes, .. } if size_bytes == size));
         }
     }
@@ -186,7 +196,7 @@ mod tests {
     async fn a_half_sent_frame_does_not_stay_for_ever() {
         let (mut near, mut far) = duplex(1024);
         far.write_all(&[0, 0, 0, 9, 1]).await.expect("room");
-        let error = frames().next(&mut near, &Account::new(0, 0)).await.expect_err("it stalls");
+        let error = frames().next(&mut near, &Account::new(0, 0), || ()).await.expect_err("it stalls");
         assert!(matches!(error, FrameError::Idle));
     }
 }

@@ -11,8 +11,8 @@ use milena_metadata::records::{self, RecordsError};
 use milena_metadata::snapshot::SnapshotId;
 use milena_partition::log::Log;
 use milena_partition::{CleanupPolicy, Flush, FlushToken, LogSettings, OpenHints, ReadError, Slice};
-use milena_protocol::records::Batch as RawBatch;
 use milena_protocol::Offset;
+use milena_protocol::records::Batch as RawBatch;
 
 use crate::world::{World, on_pool};
 
@@ -128,9 +128,9 @@ impl<D: Disk> MetadataLog<D> {
         self.log.flushed(now, token);
     }
 
-    /// Makes everything durable, for the end.
-    pub fn close(&mut self, now: Millis) -> io::Result<()> {
-        self.log.flush(now)
+    /// Makes everything durable and trims the indexes, for the end.
+    pub fn close(self) -> io::Result<()> {
+        self.log.close().map(|_| ())
     }
 
     /// What the quorum remembers; `None` at the first start.
@@ -172,9 +172,10 @@ impl<D: Disk> MetadataLog<D> {
         let (disk, dir) = (self.disk.clone(), self.dir.clone());
         on_pool(world, move || {
             replace_file(&disk, &dir.join(id.file_name()), &contents)?;
-            let older = disk.list(&dir)?.into_iter().filter(|entry| {
-                SnapshotId::parse(&entry.name).is_some_and(|found| found < id)
-            });
+            let older = disk
+                .list(&dir)?
+                .into_iter()
+                .filter(|entry| SnapshotId::parse(&entry.name).is_some_and(|found| found < id));
             for entry in older {
                 disk.remove_file(&dir.join(entry.name))?;
             }

@@ -1,13 +1,16 @@
 //! A node: everything that its connections and threads share, how it starts, and how it stops.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
+use milena_base::Disk;
 use milena_metadata::image::Image;
-use milena_protocol::BrokerEpoch;
-use tokio::sync::{oneshot, watch};
+use milena_partition::Marks;
+use milena_protocol::{BrokerEpoch, Offset, TopicPartition, Uuid};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use crate::account::Account;
@@ -15,16 +18,19 @@ use crate::auto_create::InFlight;
 use crate::control::{ControlError, ControlHandle, control, report};
 use crate::directory::{Checkpoints, Directory, DirectoryError};
 use crate::listener::{self, Connections};
-use crate::startup::{self, StartupError};
 use crate::metrics::Metrics;
 use crate::offenders::Offenders;
-use crate::partitions::Partitions;
+use crate::partitions::{Partitions, Replica};
 use crate::producer_ids::ProducerIds;
 use crate::sessions::Sessions;
 use crate::settings::{ListenerSettings, Settings};
 use crate::shards::{self, Shards};
+use crate::startup::{self, Opened, StartupError};
 use crate::world::{Listener, Place, World, on_pool};
 use crate::{applier, broker, http, upkeep};
+
+/// Replicas are opened and closed in so many jobs at the same time.
+const PARTS: usize = 8;
 
 /// What the threads of a node share.
 pub struct Node<W: World> {
@@ -140,25 +146,21 @@ pub struct Running<W: World> {
 
 /// Starts a node and waits until it serves requests. An empty directory is formatted as a cluster of its own.
 pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Running<W>, StartError> {
-    let listen = |address| world.listen(address).map_err(|source| StartError::Listen { address, source });
-    let listeners =
-        settings.listeners.iter().map(|listener| listen(listener.bind)).collect::<Result<Vec<_>, _>>()?;
-    let metrics_listener = settings.metrics_listen.map(listen).transpose()?;
-    let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
-    let metrics_address = metrics_listener.as_ref().map(Listener::address);
-
+    let doors = Doors::open(&*world, &settings)?;
+    let (addresses, metrics_address) = (doors.addresses(), doors.metrics.as_ref().map(Listener::address));
     let (open_world, open_settings) = (Arc::clone(&world), settings.clone());
     let opened = on_pool(&*world, move || startup::open(&open_world, &open_settings)).await?;
-    let directory_id = opened.meta.directory;
-    let kraft_version = i16::from(opened.parts.voters.is_some());
-    let (handle, thread, changes) = control(opened.parts);
+    let Opened { meta, directory, parts, start, tail } = opened;
+    let directory_id = meta.directory;
+    let kraft_version = i16::from(parts.voters.is_some());
+    let (control, control_thread, changes) = control(parts);
     let (shards, mailboxes) = Shards::new();
     let node = Arc::new(Node {
         advertised: advertised(&settings, &addresses),
-        cluster_id: opened.meta.cluster_id,
+        cluster_id: meta.cluster_id,
         kraft_version,
         partitions: Partitions::new(),
-        control: handle,
+        control,
         shards,
         sessions: Sessions::new(settings.fetch_sessions_max),
         account: Account::new(settings.memory_bytes, settings.request_bytes_max),
@@ -167,38 +169,74 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
         offenders: Offenders::default(),
         producer_ids: ProducerIds::default(),
         auto_creation: InFlight::default(),
-        directory: opened.directory,
+        directory,
         image: ArcSwap::from_pointee(Image::default()),
         broker_epoch: AtomicI64::new(-1),
         stop: watch::Sender::new(false),
         settings,
         world,
     });
-
-    let (end, ended) = oneshot::channel();
-    node.world.spawn(Place::Control, Box::pin(async move {
-        let result = thread.run(opened.start, opened.tail).await;
-        report(&result);
-        let _ = end.send(result);
-    }));
+    let ended = spawn_control(&node, control_thread.run(start, tail));
     node.world.spawn(Place::Background, Box::pin(applier::run(Arc::clone(&node), changes)));
     for (thread, mailbox) in mailboxes.into_iter().enumerate() {
         node.world.spawn(Place::Coordinator(thread), Box::pin(shards::run(Arc::clone(&node), mailbox)));
     }
-    let (unfenced, ready) = oneshot::channel();
-    node.world.spawn(Place::Control, Box::pin(broker::run(Arc::clone(&node), directory_id, unfenced)));
-    ready.await.map_err(|_| StartError::NotJoined)?;
-
-    for (listener, settings) in listeners.into_iter().zip(&node.settings.listeners) {
-        let task = listener::accept(Arc::clone(&node), Arc::clone(&settings.name), listener);
-        node.world.spawn(Place::Background, Box::pin(task));
-    }
-    if let Some(listener) = metrics_listener {
-        node.world.spawn(Place::Background, Box::pin(http::serve(Arc::clone(&node), listener)));
-    }
+    join(&node, directory_id).await?;
+    doors.serve(&node);
     node.world.spawn(Place::Background, Box::pin(upkeep::run(Arc::clone(&node))));
     info!(cluster = node.cluster_id, node = %node.settings.node_id, ?addresses, "serving");
     Ok(Running { node, ended, addresses, metrics_address })
+}
+
+/// The sockets of a node: bound before anything else, so that a taken port is told at once; served last.
+struct Doors<W: World> {
+    listeners: Vec<W::Listener>,
+    metrics: Option<W::Listener>,
+}
+
+impl<W: World> Doors<W> {
+    fn open(world: &W, settings: &Settings) -> Result<Doors<W>, StartError> {
+        let listen = |address| world.listen(address).map_err(|source| StartError::Listen { address, source });
+        let listeners = settings.listeners.iter().map(|listener| listen(listener.bind)).collect::<Result<_, _>>()?;
+        Ok(Doors { listeners, metrics: settings.metrics_listen.map(listen).transpose()? })
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    fn serve(self, node: &Arc<Node<W>>) {
+        for (listener, settings) in self.listeners.into_iter().zip(&node.settings.listeners) {
+            let task = listener::accept(Arc::clone(node), Arc::clone(&settings.name), listener);
+            node.world.spawn(Place::Background, Box::pin(task));
+        }
+        if let Some(listener) = self.metrics {
+            node.world.spawn(Place::Background, Box::pin(http::serve(Arc::clone(node), listener)));
+        }
+    }
+}
+
+/// Spawns the control thread's task; what it ends with comes out of the receiver.
+fn spawn_control<W: World>(
+    node: &Node<W>,
+    task: impl Future<Output = Result<(), ControlError>> + Send + 'static,
+) -> oneshot::Receiver<Result<(), ControlError>> {
+    let (end, ended) = oneshot::channel();
+    let task = async move {
+        let result = task.await;
+        report(&result);
+        // Nobody listens while the node stops.
+        let _ = end.send(result);
+    };
+    node.world.spawn(Place::Control, Box::pin(task));
+    ended
+}
+
+/// Starts the broker's life in its cluster and waits until it may serve.
+async fn join<W: World>(node: &Arc<Node<W>>, directory: Uuid) -> Result<(), StartError> {
+    let (unfenced, ready) = oneshot::channel();
+    node.world.spawn(Place::Control, Box::pin(broker::run(Arc::clone(node), directory, unfenced)));
+    ready.await.map_err(|_| StartError::NotJoined)
 }
 
 /// Port 0 stands for the port that was found free.
@@ -239,8 +277,7 @@ impl<W: World> Running<W> {
         // Whoever waits for a group is told that it is coordinated elsewhere; then connections and threads end.
         node.shards.lead(Default::default()).await;
         node.stop.send_replace(true);
-        let (job_node, disk) = (Arc::clone(&node), node.world.disk());
-        let closed = on_pool(&*node.world, move || close_all(&job_node, &disk)).await;
+        let closed = close_all(&node).await;
         node.control.stop().await;
         node.directory.release();
         match closed {
@@ -250,29 +287,61 @@ impl<W: World> Running<W> {
     }
 }
 
-fn close_all<W: World>(node: &Node<W>, disk: &W::Disk) -> Result<(), DirectoryError> {
+/// Closes every replica, several at a time since each waits for the disk, then writes the checkpoints.
+async fn close_all<W: World>(node: &Arc<Node<W>>) -> Result<(), DirectoryError> {
+    let replicas = node.partitions.all();
     let mut checkpoints = Checkpoints::default();
     let mut clean = true;
-    for replica in node.partitions.all() {
-        let Some(partition) = replica.close() else {
-            clean = false;
-            continue;
-        };
-        let marks = partition.marks();
-        match partition.close() {
-            Ok(recovery_point) => {
-                let name = replica.topic_partition();
-                checkpoints.add(name, recovery_point, marks.high_watermark, marks.log_start);
+    for closed in in_parts(node, replicas, |replica| close_one(&replica)).await {
+        match closed {
+            Some((name, recovery_point, marks)) => {
+                checkpoints.add(&name, recovery_point, marks.high_watermark, marks.log_start);
             }
-            Err(failure) => {
-                warn!(partition = %replica.topic_partition(), %failure, "log not closed cleanly");
-                clean = false;
-            }
+            None => clean = false,
         }
     }
-    checkpoints.write(disk, &node.settings.data_dir)?;
-    if clean {
-        node.directory.mark_clean(disk, node.broker_epoch().0)?;
+    let (job_node, disk) = (Arc::clone(node), node.world.disk());
+    on_pool(&*node.world, move || {
+        checkpoints.write(&disk, &job_node.settings.data_dir)?;
+        if clean { job_node.directory.mark_clean(&disk, job_node.broker_epoch().0) } else { Ok(()) }
+    })
+    .await
+}
+
+/// `None` where the replica was offline before, or its log cannot be closed cleanly.
+fn close_one<D: Disk>(replica: &Replica<D>) -> Option<(TopicPartition, Offset, Marks)> {
+    let partition = replica.close()?;
+    let marks = partition.marks();
+    match partition.close() {
+        Ok(recovery_point) => Some((replica.topic_partition().clone(), recovery_point, marks)),
+        Err(failure) => {
+            warn!(partition = %replica.topic_partition(), %failure, "log not closed cleanly");
+            None
+        }
     }
-    Ok(())
+}
+
+/// Runs `call` for each item on the pool, in [`PARTS`] jobs at the same time. The results come in no order.
+pub(crate) async fn in_parts<W: World, T: Send + 'static, R: Send + 'static>(
+    node: &Arc<Node<W>>,
+    mut items: Vec<T>,
+    call: impl Fn(T) -> R + Clone + Send + 'static,
+) -> Vec<R> {
+    let (sender, mut finished) = mpsc::channel(PARTS);
+    let share = items.len().div_ceil(PARTS).max(1);
+    while !items.is_empty() {
+        let part = items.split_off(items.len().saturating_sub(share));
+        let (task_node, sender, call) = (Arc::clone(node), sender.clone(), call.clone());
+        let task = async move {
+            let results: Vec<R> = on_pool(&*task_node.world, move || part.into_iter().map(call).collect()).await;
+            let _ = sender.send(results).await;
+        };
+        node.world.spawn(Place::Background, Box::pin(task));
+    }
+    drop(sender);
+    let mut all = Vec::new();
+    while let Some(results) = finished.recv().await {
+        all.extend(results);
+    }
+    all
 }

@@ -7,9 +7,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use milena_base::Millis;
+use milena_protocol::messages::FetchRequest;
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use milena_protocol::messages::fetch_response::PartitionData;
-use milena_protocol::messages::FetchRequest;
 use milena_protocol::{ErrorCode, Uuid};
 use parking_lot::Mutex;
 
@@ -101,12 +101,7 @@ impl Sessions {
     }
 
     /// What a request wants to read, in which order; or why its session is not valid.
-    pub fn begin(
-        &self,
-        request: &FetchRequest,
-        by_id: bool,
-        now: Millis,
-    ) -> Result<(Context, Vec<Wanted>), ErrorCode> {
+    pub fn begin(&self, request: &FetchRequest, by_id: bool, now: Millis) -> Result<(Context, Vec<Wanted>), ErrorCode> {
         if request.session_epoch == FINAL_EPOCH || request.session_epoch == INITIAL_EPOCH {
             if request.session_id != NO_SESSION {
                 self.sessions.lock().remove(&request.session_id);

@@ -13,12 +13,12 @@ use milena_metadata::configs::{self, Kind};
 use milena_protocol::NodeId;
 
 /// Keys of our own: they never leave this node (no controller and no client sees them).
-const OWN_KEYS: &[&str] = &["cluster.id", "metrics.listen", "memory.request.bytes", "data.cores"];
+const OWN_KEYS: &[&str] = &["cluster.id", "metrics.listen", "memory.request.bytes"];
 /// Where data goes if nobody says.
 const DATA_DIR: &str = "milena-data";
 /// Where the node listens if nobody says.
 const LISTENERS: &str = "PLAINTEXT://127.0.0.1:9092";
-/// Memory for request frames if neither a setting nor the control group says.
+/// Memory for request frames if nobody says.
 const MEMORY_BYTES: usize = 1 << 30;
 
 /// Why the node does not start with these settings.
@@ -93,6 +93,8 @@ pub struct Settings {
     pub offsets_replication: i16,
     /// `offsets.topic.segment.bytes`
     pub offsets_segment_bytes: i32,
+    /// `max.request.partition.size.limit`: partitions of one DescribeTopicPartitions answer.
+    pub described_partitions_max: i32,
     /// `broker.heartbeat.interval.ms`
     pub heartbeat_ms: i64,
     /// `broker.session.timeout.ms`
@@ -188,6 +190,7 @@ impl Settings {
             default_replication: values.number("default.replication.factor")?,
             offsets_partitions: values.number("offsets.topic.num.partitions")?,
             offsets_replication: values.number("offsets.topic.replication.factor")?,
+            described_partitions_max: values.number("max.request.partition.size.limit")?,
             offsets_segment_bytes: values.number("offsets.topic.segment.bytes")?,
             heartbeat_ms: values.number("broker.heartbeat.interval.ms")?,
             session_ms: values.number("broker.session.timeout.ms")?,
@@ -209,6 +212,9 @@ impl Settings {
         if file.get("controller.quorum.voters").is_some_and(|voters| voters.contains(',')) {
             return Err(SettingsError::Unsupported("a quorum of several voters (controller.quorum.voters)".to_owned()));
         }
+        // Shown by DescribeConfigs and counted by the controller like a value that was given.
+        let mut file = file;
+        file.entry("node.id".to_owned()).or_insert_with(|| settings.node_id.to_string());
         Ok(Settings { file, ..settings })
     }
 }
@@ -243,7 +249,7 @@ fn data_dir(file: &BTreeMap<String, String>) -> Result<PathBuf, SettingsError> {
     }
 }
 
-/// A quarter of the control group's limit, if there is one.
+/// Memory for request frames: as given, else [`MEMORY_BYTES`].
 fn memory_bytes(file: &BTreeMap<String, String>) -> Result<usize, SettingsError> {
     match file.get("memory.request.bytes") {
         Some(value) => value.trim().parse().map_err(|error| wrong("memory.request.bytes", value, error)),
@@ -351,6 +357,8 @@ mod tests {
     #[test]
     fn unknown_keys_are_named_and_bad_values_refused() {
         assert_eq!(read(&[("no.such.key", "1")]).expect("accepted").unknown, ["no.such.key"]);
-        assert!(matches!(read(&[("num.partitions", "many")]), Err(SettingsError::Value { key, .. }) if key == "num.partitions"));
+        assert!(
+            matches!(read(&[("num.partitions", "many")]), Err(SettingsError::Value { key, .. }) if key == "num.partitions")
+        );
     }
 }

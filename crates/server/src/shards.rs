@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use milena_base::Millis;
-use milena_coordinators::group::{
-    Context, DeletedTopic, Event, GroupShard, Request, Response, partition_for,
-};
+use milena_coordinators::group::{Context, DeletedTopic, Event, GroupShard, Request, Response, partition_for};
 use milena_coordinators::{CoordinatorRecord, Decision, Entry, Origin, Reply, ReplyTo};
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::{ErrorCode, LeaderEpoch, Offset};
@@ -31,6 +29,9 @@ const MAILBOX: usize = 10_000;
 const THREADS: usize = 2;
 /// Pause before a shard whose append failed is loaded again.
 const RELOAD_AFTER: Duration = Duration::from_millis(500);
+
+/// The partitions of the topic that this node leads, with their leader epochs.
+pub(crate) type Led<D> = BTreeMap<i32, (Arc<Replica<D>>, LeaderEpoch)>;
 
 /// What a coordinator thread is told.
 pub(crate) enum Message<W: World> {
@@ -69,7 +70,7 @@ impl<W: World> Shards<W> {
     }
 
     /// Starts or stops shards so that they fit what this node leads now.
-    pub(crate) async fn lead(&self, replicas: BTreeMap<i32, (Arc<Replica<W::Disk>>, LeaderEpoch)>) {
+    pub(crate) async fn lead(&self, replicas: Led<W::Disk>) {
         let (gone, new) = {
             let mut led = self.led.write();
             let gone: Vec<i32> = led.keys().copied().filter(|partition| !replicas.contains_key(partition)).collect();

@@ -31,7 +31,7 @@ pub(crate) fn verify() -> Result<(), String> {
     tally.findings("words", &words::check(&files, &words::machine_paths(&root)));
     tally.findings("commit messages", &words::check_messages(&root)?);
     tally.findings("intended differences", &differences::check(&files));
-    tally.command("format", &root, &["fmt", "--all", "--check"], &[]);
+    tally.command("format", &root, &["fmt", "--all", "--check", "--", "-l"], &[]);
     let clippy = ["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     tally.command("clippy", &root, &clippy, &[]);
     let doc = ["doc", "--quiet", "--locked", "--workspace", "--no-deps", "--document-private-items"];

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::connect::Target;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::time;
 
 /// Read records and print them
@@ -192,7 +192,7 @@ impl Reading {
     async fn print_all(&mut self, consumer: &mut Consumer, timeout_ms: Option<u64>) -> Result<(), Failure> {
         let patience = timeout_ms.map(Duration::from_millis);
         let mut heard = Instant::now();
-        while self.left != Some(0) && !self.is_at_end(consumer) {
+        while self.left != Some(0) && !self.is_at_end(consumer) && !output::is_unread() {
             let limit = patience.map_or(TICK, |patience| patience.saturating_sub(heard.elapsed()).min(TICK));
             let event = tokio::select! {
                 event = consumer.next_within(limit) => event?,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::failure::Failure;
-use crate::node::Node;
 use milena_metadata::properties;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{node, pairs};
 
@@ -27,18 +27,14 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let node = node::start(settings(arguments)?).await?;
+    // Heard from the beginning: whoever sees `ready` may send a signal at once.
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| Failure::io("no signals", &error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| Failure::io("no signals", &error))?;
+    let mut node = node::start(settings(arguments)?).await?;
     println!("ready {}", node.address());
-    serve(node).await
-}
-
-/// Waits for a signal, then stops cleanly.
-async fn serve(mut node: Node) -> Result<(), Failure> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .map_err(|error| Failure::io("signals cannot be heard", &error))?;
     tokio::select! {
         _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+        _ = interrupt.recv() => {}
         failure = node.failed() => return Err(failure),
     }
     node.stop().await
@@ -47,7 +43,7 @@ async fn serve(mut node: Node) -> Result<(), Failure> {
 /// Defaults, then the file, then the options, then `-o`: each counts more than the one before.
 fn settings(arguments: Arguments) -> Result<BTreeMap<String, String>, Failure> {
     let mut settings = match &arguments.config {
-        None => DEFAULTS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        None => defaults(),
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure::io(format!("cannot read {}", path.display()), &error))?;
@@ -64,6 +60,11 @@ fn settings(arguments: Arguments) -> Result<BTreeMap<String, String>, Failure> {
     }
     settings.extend(arguments.o);
     Ok(settings)
+}
+
+/// The settings of a node that nobody has given a file.
+pub(crate) fn defaults() -> BTreeMap<String, String> {
+    DEFAULTS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// What holds without a file: a node that is a cluster by itself, as the server.properties that comes with Kafka

@@ -68,7 +68,7 @@ impl Sender {
     async fn send_made_up(mut self, count: u64, rate: u64) -> Result<Sent, Failure> {
         let began = Instant::now();
         for (number, event) in (0..count).zip(Events::new()) {
-            while rate > 0 && number >= 1 + (began.elapsed().as_micros() as u64).saturating_mul(rate) / 1_000_000 {
+            while rate > 0 && number > (began.elapsed().as_micros() as u64).saturating_mul(rate) / 1_000_000 {
                 sleep(PACE).await;
             }
             self.send(Some(event.user_id.into()), event.json).await?;

@@ -9,7 +9,6 @@ use super::members::GROUP;
 use super::sending::Sent;
 use super::verify::Verdict;
 use super::{MEMBERS, TOPIC};
-use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -33,12 +32,13 @@ struct Summary<'a> {
     latency_p99_ms: f64,
 }
 
+/// `bootstrap` is where the broker can be asked afterwards, if it stays.
 pub(super) fn print(
     figures: &Figures,
     keys: usize,
     sent: &Sent,
     verdict: &Verdict,
-    target: &Target,
+    bootstrap: Option<&str>,
     output: &Output,
 ) -> Result<(), Failure> {
     let summary = Summary {
@@ -58,14 +58,14 @@ pub(super) fn print(
         latency_p50_ms: figures.latencies.percentile_ms(50.0),
         latency_p99_ms: figures.latencies.percentile_ms(99.0),
     };
-    output.result(&summary, &text(&summary, sent, target))
+    output.result(&summary, &text(&summary, sent, bootstrap))
 }
 
 fn is_exactly_once(verdict: &Verdict) -> bool {
     verdict.missing == 0 && verdict.duplicated == 0 && verdict.foreign == 0 && !verdict.altered
 }
 
-fn text(summary: &Summary<'_>, sent: &Sent, target: &Target) -> String {
+fn text(summary: &Summary<'_>, sent: &Sent, bootstrap: Option<&str>) -> String {
     let yes = |good: bool| if good { "yes" } else { "NO" };
     let partitions: Vec<String> = summary.partitions.values().map(u64::to_string).collect();
     let mut lines = vec![
@@ -82,13 +82,15 @@ fn text(summary: &Summary<'_>, sent: &Sent, target: &Target) -> String {
         format!("latency               p50 {:.1} ms, p99 {:.1} ms", summary.latency_p50_ms, summary.latency_p99_ms),
         format!("time                  {:.1} s", summary.seconds),
     ];
-    let bootstrap = target.bootstrap.as_deref().unwrap_or_default();
-    lines.push(String::new());
-    lines.push("What to try next:".to_owned());
-    lines.push("  milena demo --keep                        the same, and the node stays".to_owned());
-    lines.push(format!("  milena consume {TOPIC} -b {bootstrap} --from-beginning -n 5"));
-    lines.push(format!("  milena group describe {GROUP} -b {bootstrap}"));
-    lines.push("  milena server                             a node of your own, data in ./milena-data".to_owned());
+    lines.extend(["", "What to try next:"].map(str::to_owned));
+    match bootstrap {
+        Some(bootstrap) => {
+            lines.push(format!("  milena consume {TOPIC} -b {bootstrap} --from-beginning -n 5"));
+            lines.push(format!("  milena group describe {GROUP} -b {bootstrap}"));
+        }
+        None => lines.push("  milena demo --keep    the same, and the node stays to be asked".to_owned()),
+    }
+    lines.push("  milena server         a node of your own, data in ./milena-data".to_owned());
     lines.join("\n")
 }
 

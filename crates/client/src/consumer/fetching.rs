@@ -11,11 +11,12 @@ use tokio::time::Instant;
 
 use super::ConsumerSettings;
 use super::positions::Positions;
-use crate::cluster::{Lane, Leader};
+use crate::cluster::{ConsumerNumber, Lane, Leader};
 use crate::{Cluster, Error};
 
 /// The fetches of one consumer. Dropping it gives them up.
 pub(super) struct Fetching {
+    consumer: ConsumerNumber,
     tasks: JoinSet<Fetched>,
     busy: BTreeSet<NodeId>,
 }
@@ -42,8 +43,8 @@ struct Wanted {
 }
 
 impl Fetching {
-    pub(super) fn new() -> Fetching {
-        Fetching { tasks: JoinSet::new(), busy: BTreeSet::new() }
+    pub(super) fn new(consumer: ConsumerNumber) -> Fetching {
+        Fetching { consumer, tasks: JoinSet::new(), busy: BTreeSet::new() }
     }
 
     /// Asks every idle broker for the partitions that it leads and that run low.
@@ -62,7 +63,12 @@ impl Fetching {
         }
         for (node, wanted) in by_leader {
             if self.busy.insert(node) {
-                self.tasks.spawn(fetch(cluster.clone(), settings.clone(), node, wanted));
+                self.tasks.spawn(fetch(
+                    cluster.clone(),
+                    settings.clone(),
+                    (node, Lane::Fetches(self.consumer)),
+                    wanted,
+                ));
             }
         }
         // The answer "no leader" makes the consumer ask for the leaders after a pause.
@@ -84,10 +90,10 @@ impl Fetching {
     }
 }
 
-async fn fetch(cluster: Cluster, settings: ConsumerSettings, node: NodeId, wanted: Vec<Wanted>) -> Fetched {
+async fn fetch(cluster: Cluster, settings: ConsumerSettings, from: (NodeId, Lane), wanted: Vec<Wanted>) -> Fetched {
     let request = request(&settings, &wanted);
     let limit = cluster.settings().connection.request_timeout + settings.fetch_wait;
-    let partitions = match ask(&cluster, node, &request, limit).await {
+    let partitions = match ask(&cluster, from, &request, limit).await {
         Ok(response) => answer(response, wanted),
         Err(error) => wanted
             .into_iter()
@@ -98,11 +104,16 @@ async fn fetch(cluster: Cluster, settings: ConsumerSettings, node: NodeId, wante
             })
             .collect(),
     };
-    Fetched { node, partitions }
+    Fetched { node: from.0, partitions }
 }
 
-async fn ask(cluster: &Cluster, node: NodeId, request: &FetchRequest, limit: Duration) -> Result<FetchResponse, Error> {
-    let response = cluster.connection(node, Lane::Fetches).await?.call_within(request, limit).await?;
+async fn ask(
+    cluster: &Cluster,
+    (node, lane): (NodeId, Lane),
+    request: &FetchRequest,
+    limit: Duration,
+) -> Result<FetchResponse, Error> {
+    let response = cluster.connection(node, lane).await?.call_within(request, limit).await?;
     Error::check(response.error_code, || format!("the fetch from broker {node}"))?;
     Ok(response)
 }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::assignor::{Candidate, RANGE, assign_ranges, decode_topics, encode_assignment, encode_subscription};
 use super::{ConsumerSettings, is_group_change};
 use crate::admin::{Committer, assigned_partitions};
-use crate::cluster::{Lane, Topics};
+use crate::cluster::{ConsumerNumber, Lane, Topics};
 use crate::{Cluster, Error};
 
 /// What the consumer has to do now.
@@ -47,6 +47,7 @@ pub(super) struct Group {
 /// What the member's tasks share.
 struct Member {
     cluster: Cluster,
+    lane: Lane,
     settings: ConsumerSettings,
     group: String,
     topics: Vec<String>,
@@ -96,9 +97,15 @@ impl<T> Drop for Task<T> {
 }
 
 impl Group {
-    pub(super) fn new(cluster: &Cluster, settings: &ConsumerSettings, topics: &[String]) -> Group {
+    pub(super) fn new(
+        cluster: &Cluster,
+        number: ConsumerNumber,
+        settings: &ConsumerSettings,
+        topics: &[String],
+    ) -> Group {
         let member = Member {
             cluster: cluster.clone(),
+            lane: Lane::Group(number),
             group: settings.group.clone().unwrap_or_default(),
             settings: settings.clone(),
             topics: topics.to_vec(),
@@ -251,7 +258,7 @@ async fn join(member: Arc<Member>) -> Result<Joined, Error> {
 
 async fn join_once(member: &Member) -> Result<Joined, Error> {
     let settings = &member.settings;
-    let connection = member.cluster.coordinator(&member.group, Lane::Group).await?;
+    let connection = member.cluster.coordinator(&member.group, member.lane).await?;
     let metadata = encode_subscription(&member.topics).map_err(crate::transport::TransportError::from)?;
     let request = JoinGroupRequest {
         group_id: member.group.clone(),
@@ -373,7 +380,7 @@ async fn show(member: Arc<Member>, joined: Joined, signal: watch::Sender<Signal>
 }
 
 async fn beat(member: &Member, request: &HeartbeatRequest) -> Result<(), Error> {
-    let connection = member.cluster.coordinator(&member.group, Lane::Group).await?;
+    let connection = member.cluster.coordinator(&member.group, member.lane).await?;
     let answer = connection.call_within(request, member.settings.session_timeout).await?;
     Error::check(answer.error_code, || member.what())
 }
@@ -392,7 +399,7 @@ async fn has_changed(member: &Member, led_topics: &Option<BTreeMap<String, i32>>
 
 async fn leave(member: &Member, reason: &str) -> Result<(), Error> {
     let member_id = std::mem::take(&mut *member.id());
-    let connection = member.cluster.coordinator(&member.group, Lane::Group).await?;
+    let connection = member.cluster.coordinator(&member.group, member.lane).await?;
     let by_member = connection.newest_common::<LeaveGroupRequest>()? >= 3;
     let identity = leave_group_request::MemberIdentity {
         member_id: member_id.clone(),

@@ -129,7 +129,6 @@ impl Sender {
             transaction_timeout_ms: i32::MAX,
             producer_id: ProducerId::NONE.0,
             producer_epoch: ProducerEpoch::NONE.0,
-            ..Default::default()
         };
         let answer = self.shared.cluster.any().await?.call(&request).await?;
         Error::check(answer.error_code, || "a producer id".to_owned())?;

@@ -387,3 +387,168 @@ async fn ask_versions(
 const SOCKET_BUFFER_BYTES: usize = 16 * 1024;
 /// A frame's memory grows in steps of this size.
 const FRAME_STEP_BYTES: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::Dialing;
+    use milena_protocol::header::{RequestHeader, response_frame};
+    use milena_protocol::messages::{HeartbeatRequest, HeartbeatResponse, api_versions_response};
+    use milena_protocol::wire::Decoder;
+    use tokio::io::DuplexStream;
+
+    /// Hands out one end of a pipe whose other end a test plays the broker on.
+    struct Pipe(Mutex<Option<DuplexStream>>);
+
+    impl Dial for Pipe {
+        fn dial(&self, _: &Address) -> Dialing {
+            let stream = self.0.lock().unwrap().take();
+            Box::pin(async move {
+                let stream = stream.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+                Ok(Box::new(stream) as Box<dyn Stream>)
+            })
+        }
+    }
+
+    /// A broker that does what the test says.
+    struct Broker(DuplexStream);
+
+    impl Broker {
+        async fn receive(&mut self) -> RequestHeader {
+            let frame = read_frame(&mut self.0, usize::MAX).await.unwrap();
+            RequestHeader::decode_prefix(&mut Decoder::new(frame)).unwrap()
+        }
+
+        async fn answer<M: milena_protocol::Message>(&mut self, to: &RequestHeader, version: i16, answer: &M) {
+            let key = ApiKey::from_number(to.key).unwrap();
+            let segments = response_frame(key, answer, version, to.correlation_id).unwrap();
+            write_frame(&mut self.0, Outgoing { segments }).await.unwrap();
+        }
+
+        async fn answer_heartbeat(&mut self, to: &RequestHeader, code: ErrorCode) {
+            let answer = HeartbeatResponse { error_code: code.number(), ..Default::default() };
+            self.answer(to, to.version, &answer).await;
+        }
+
+        /// Plays a broker that speaks these versions of Heartbeat.
+        async fn negotiate(&mut self, oldest: i16, newest: i16) {
+            let asked = self.receive().await;
+            self.answer(&asked, asked.version, &versions(oldest, newest)).await;
+        }
+    }
+
+    fn versions(oldest: i16, newest: i16) -> ApiVersionsResponse {
+        let api = |key: ApiKey, min_version, max_version| api_versions_response::ApiVersion {
+            api_key: key as i16,
+            min_version,
+            max_version,
+        };
+        let api_keys = vec![api(ApiKey::Heartbeat, oldest, newest), api(ApiKey::ApiVersions, 0, 2)];
+        ApiVersionsResponse { api_keys, ..Default::default() }
+    }
+
+    fn pipe() -> (Pipe, Broker) {
+        let (ours, theirs) = tokio::io::duplex(1024 * 1024);
+        (Pipe(Mutex::new(Some(ours))), Broker(theirs))
+    }
+
+    async fn open(pipe: Pipe) -> Result<Connection, TransportError> {
+        Connection::open(&pipe, &Address::new("broker", 9092), ConnectionSettings::default()).await
+    }
+
+    async fn opened(oldest: i16, newest: i16) -> (Connection, Broker) {
+        let (pipe, mut broker) = pipe();
+        let (connection, ()) = tokio::join!(open(pipe), broker.negotiate(oldest, newest));
+        (connection.unwrap(), broker)
+    }
+
+    #[tokio::test]
+    async fn answers_find_their_requests_whatever_their_order() {
+        let (connection, mut broker) = opened(0, 4).await;
+        let request = HeartbeatRequest::default();
+        let first = connection.send(&request).await.unwrap();
+        let second = connection.send(&request).await.unwrap();
+        let (one, two) = (broker.receive().await, broker.receive().await);
+        broker.answer_heartbeat(&two, ErrorCode::IllegalGeneration).await;
+        broker.answer_heartbeat(&one, ErrorCode::None).await;
+        assert_eq!(second.answer().await.unwrap().error_code, ErrorCode::IllegalGeneration.number());
+        assert_eq!(first.answer().await.unwrap().error_code, 0);
+    }
+
+    #[tokio::test]
+    async fn the_newest_common_version_is_spoken() {
+        let (connection, mut broker) = opened(0, 2).await;
+        let _reply = connection.send(&HeartbeatRequest::default()).await.unwrap();
+        assert_eq!(broker.receive().await.version, 2);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_the_broker_does_not_speak_is_refused_here() {
+        let (connection, _broker) = opened(7, 9).await;
+        let error = connection.call(&HeartbeatRequest::default()).await.unwrap_err();
+        assert!(matches!(error, TransportError::NoCommonVersion { key: ApiKey::Heartbeat, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_older_broker_is_asked_for_its_versions_again() {
+        let (pipe, mut broker) = pipe();
+        let playing = async {
+            let first = broker.receive().await;
+            let refusal = ApiVersionsResponse { error_code: ErrorCode::UnsupportedVersion.number(), ..versions(0, 4) };
+            broker.answer(&first, 0, &refusal).await;
+            let second = broker.receive().await;
+            broker.answer(&second, second.version, &versions(0, 4)).await;
+            second.version
+        };
+        let (connection, version) = tokio::join!(open(pipe), playing);
+        assert_eq!(version, 2);
+        assert_eq!(connection.unwrap().versions().of(ApiKey::Heartbeat), VersionRange { oldest: 0, newest: 4 });
+    }
+
+    #[tokio::test]
+    async fn waiting_calls_learn_that_the_broker_hung_up() {
+        let (connection, mut broker) = opened(0, 4).await;
+        let reply = connection.send(&HeartbeatRequest::default()).await.unwrap();
+        broker.receive().await;
+        drop(broker);
+        assert!(matches!(reply.answer().await.unwrap_err(), TransportError::Closed { .. }));
+        assert!(connection.is_closed());
+        let error = connection.call(&HeartbeatRequest::default()).await.unwrap_err();
+        assert!(matches!(error, TransportError::Closed { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_come_closes_the_connection() {
+        let (connection, _broker) = opened(0, 4).await;
+        let limit = Duration::from_millis(10);
+        let error = connection.call_within(&HeartbeatRequest::default(), limit).await.unwrap_err();
+        assert!(matches!(error, TransportError::Timeout { .. }), "{error}");
+        assert!(connection.is_closed());
+    }
+
+    #[tokio::test]
+    async fn an_absurd_frame_closes_the_connection_without_taking_memory() {
+        let (connection, mut broker) = opened(0, 4).await;
+        let reply = connection.send(&HeartbeatRequest::default()).await.unwrap();
+        broker.0.write_i32(i32::MAX).await.unwrap();
+        let error = reply.answer().await.unwrap_err();
+        assert!(error.to_string().contains("a frame of 2147483647 bytes"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn calls_beyond_the_bound_wait_for_their_turn() {
+        let (pipe, mut broker) = pipe();
+        let settings = ConnectionSettings { in_flight_max: 1, ..ConnectionSettings::default() };
+        let address = Address::new("broker", 9092);
+        let (connection, ()) = tokio::join!(Connection::open(&pipe, &address, settings), broker.negotiate(0, 4));
+        let connection = connection.unwrap();
+        let first = connection.send(&HeartbeatRequest::default()).await.unwrap();
+        let request = HeartbeatRequest::default();
+        let second = timeout(Duration::from_millis(20), connection.send(&request)).await;
+        assert!(second.is_err(), "the second request left before the first was answered");
+        let asked = broker.receive().await;
+        broker.answer_heartbeat(&asked, ErrorCode::None).await;
+        first.answer().await.unwrap();
+        connection.send(&request).await.unwrap();
+    }
+}

@@ -246,10 +246,10 @@ fn uuid_text(mut bytes: [u8; 16]) -> String {
 }
 
 /// An address as Java prints it: behind a slash, IPv6 with all its zeros.
-fn java_address(address: std::net::IpAddr) -> String {
+fn java_address(address: core::net::IpAddr) -> String {
     match address {
-        std::net::IpAddr::V4(address) => format!("/{address}"),
-        std::net::IpAddr::V6(address) => {
+        core::net::IpAddr::V4(address) => format!("/{address}"),
+        core::net::IpAddr::V6(address) => {
             let groups: Vec<String> = address.segments().iter().map(|group| format!("{group:x}")).collect();
             format!("/{}", groups.join(":"))
         }

@@ -3,7 +3,7 @@
 //!
 //! Source: `GroupCoordinatorService`, and the `getErrorResponse` of each request in kafka-clients 4.3.1.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::describe_groups_response::DescribedGroup;

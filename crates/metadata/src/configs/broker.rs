@@ -35,8 +35,8 @@ settings! { BROKER
     "controller.performance.sample.period.ms", Long, "60000", Medium, AtLeast(100), ReadOnly, NoEffect, Internal, "Internal. Kept for compatibility.";
     "controller.quorum.append.linger.ms", Int, "25", Medium, AtLeast(0), ReadOnly, NoEffect, Public, "Kept for compatibility: about the quorum.";
     "controller.quorum.auto.join.enable", Boolean, "false", Low, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about the quorum.";
-    "controller.quorum.bootstrap.servers", List, "", High, HostPorts, ReadOnly, Acts, Public, "Where a node finds the quorum: host:port between commas.";
-    "controller.quorum.election.backoff.max.ms", Int, "1000", High, AtLeast(0), ReadOnly, Acts, Public, "Longest pause between two elections, in milliseconds.";
+    "controller.quorum.bootstrap.servers", List, "", High, HostPorts, ReadOnly, NoEffect, Public, "Where a node finds the quorum: host:port between commas.";
+    "controller.quorum.election.backoff.max.ms", Int, "1000", High, AtLeast(0), ReadOnly, NoEffect, Public, "Longest pause between two elections, in milliseconds.";
     "controller.quorum.election.timeout.ms", Int, "1000", High, AtLeast(0), ReadOnly, Acts, Public, "Silence after which a voter without a leader stands for election, in milliseconds.";
     "controller.quorum.fetch.max.bytes", Int, "1048576", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about the quorum.";
     "controller.quorum.fetch.snapshot.max.bytes", Int, "1048576", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about the quorum.";
@@ -119,7 +119,7 @@ settings! { BROKER
     "group.streams.num.standby.replicas", Int, "0", Medium, AtLeast(0), ReadOnly, NoEffect, Public, "Kept for compatibility: about streams groups.";
     "group.streams.session.timeout.ms", Int, "45000", Medium, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about streams groups.";
     "initial.broker.registration.timeout.ms", Int, "60000", Medium, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
-    "inter.broker.listener.name", Text, null, Medium, Any, ReadOnly, Acts, Public, "Listener between brokers.";
+    "inter.broker.listener.name", Text, null, Medium, Any, ReadOnly, NoEffect, Public, "Listener between brokers.";
     "internal.metadata.delete.delay.millis", Long, "60000", Low, Any, ReadOnly, NoEffect, Internal, "Internal. Kept for compatibility.";
     "internal.metadata.log.segment.bytes", Int, null, Low, Any, ReadOnly, NoEffect, Internal, "Internal. Kept for compatibility.";
     "internal.metadata.max.batch.size.in.bytes", Int, "8388608", Low, Any, ReadOnly, NoEffect, Internal, "Internal. Kept for compatibility.";
@@ -175,12 +175,12 @@ settings! { BROKER
     "max.incremental.fetch.session.cache.slots", Int, "1000", Medium, AtLeast(0), ReadOnly, Acts, Public, "Most fetch sessions.";
     "max.request.partition.size.limit", Int, "2000", Medium, AtLeast(1), ReadOnly, Acts, Public, "Most partitions in one DescribeTopicPartitions answer.";
     "message.max.bytes", Int, "1048588", High, AtLeast(0), ClusterWide, Acts, Public, "Default of the topics' max.message.bytes.";
-    "metadata.log.dir", Text, null, High, Any, ReadOnly, Acts, Public, "Directory of the metadata log; unset: the first data directory.";
+    "metadata.log.dir", Text, null, High, Any, ReadOnly, NoEffect, Public, "Directory of the metadata log; unset: the first data directory.";
     "metadata.log.max.record.bytes.between.snapshots", Long, "20971520", High, AtLeast(1), ReadOnly, Acts, Public, "Bytes of metadata log after which a snapshot is written.";
-    "metadata.log.max.snapshot.interval.ms", Long, "3600000", High, AtLeast(0), ReadOnly, Acts, Public, "Time after which a snapshot is written, in milliseconds; 0: never for time alone.";
+    "metadata.log.max.snapshot.interval.ms", Long, "3600000", High, AtLeast(0), ReadOnly, NoEffect, Public, "Time after which a snapshot is written, in milliseconds; 0: never for time alone.";
     "metadata.log.segment.bytes", Int, "1073741824", High, AtLeast(8388608), ReadOnly, NoEffect, Public, "Kept for compatibility: about the metadata log.";
     "metadata.log.segment.ms", Long, "604800000", High, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about the metadata log.";
-    "metadata.max.idle.interval.ms", Int, "500", Low, AtLeast(0), ReadOnly, Acts, Public, "Time after which an idle controller writes a record, in milliseconds; 0: never.";
+    "metadata.max.idle.interval.ms", Int, "500", Low, AtLeast(0), ReadOnly, NoEffect, Public, "Time after which an idle controller writes a record, in milliseconds; 0: never.";
     "metadata.max.retention.bytes", Long, "104857600", High, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about the metadata log.";
     "metadata.max.retention.ms", Long, "604800000", High, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about the metadata log.";
     "metric.reporters", List, "org.apache.kafka.common.metrics.JmxReporter", Low, Words { known: &[], empty: true }, ClusterWide, NoEffect, Public, "Kept for compatibility: about metrics.";
@@ -196,7 +196,7 @@ settings! { BROKER
     "num.replica.alter.log.dirs.threads", Int, null, High, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about threads.";
     "num.replica.fetchers", Int, "1", High, AtLeast(1), ClusterWide, NoEffect, Public, "Kept for compatibility: about threads.";
     "offset.metadata.max.bytes", Int, "4096", High, Any, ReadOnly, Acts, Public, "Largest metadata text of a committed offset, in bytes.";
-    "offsets.commit.timeout.ms", Int, "5000", High, AtLeast(1), ReadOnly, Acts, Public, "Time limit for writing a group's offsets, in milliseconds.";
+    "offsets.commit.timeout.ms", Int, "5000", High, AtLeast(1), ReadOnly, NoEffect, Public, "Time limit for writing a group's offsets, in milliseconds.";
     "offsets.load.buffer.size", Int, "5242880", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about group offsets.";
     "offsets.retention.check.interval.ms", Long, "600000", High, AtLeast(1), ReadOnly, Acts, Public, "Time between two looks for expired group offsets, in milliseconds.";
     "offsets.retention.minutes", Int, "10080", High, AtLeast(1), ReadOnly, Acts, Public, "How long an empty group's offsets are kept, in minutes.";
@@ -323,10 +323,10 @@ settings! { BROKER
     "share.fetch.purgatory.purge.interval.requests", Int, "1000", Medium, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
     "socket.connection.setup.timeout.max.ms", Long, "30000", Medium, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about sockets.";
     "socket.connection.setup.timeout.ms", Long, "10000", Medium, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about sockets.";
-    "socket.listen.backlog.size", Int, "50", Medium, AtLeast(1), ReadOnly, Acts, Public, "Connections waiting to be accepted.";
-    "socket.receive.buffer.bytes", Int, "102400", High, Any, ReadOnly, Acts, Public, "Receive buffer of a connection, in bytes; -1: the system's.";
+    "socket.listen.backlog.size", Int, "50", Medium, AtLeast(1), ReadOnly, NoEffect, Public, "Connections waiting to be accepted.";
+    "socket.receive.buffer.bytes", Int, "102400", High, Any, ReadOnly, NoEffect, Public, "Receive buffer of a connection, in bytes; -1: the system's.";
     "socket.request.max.bytes", Int, "104857600", High, AtLeast(1), ReadOnly, Acts, Public, "Largest request, in bytes.";
-    "socket.send.buffer.bytes", Int, "102400", High, Any, ReadOnly, Acts, Public, "Send buffer of a connection, in bytes; -1: the system's.";
+    "socket.send.buffer.bytes", Int, "102400", High, Any, ReadOnly, NoEffect, Public, "Send buffer of a connection, in bytes; -1: the system's.";
     "ssl.allow.dn.changes", Boolean, "false", Low, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about TLS.";
     "ssl.allow.san.changes", Boolean, "false", Low, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about TLS.";
     "ssl.cipher.suites", List, "", Medium, Words { known: &[], empty: true }, PerBroker, NoEffect, Public, "Kept for compatibility: about TLS.";

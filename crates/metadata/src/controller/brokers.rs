@@ -131,7 +131,10 @@ impl Active {
             return Err(Refusal::new(ErrorCode::InconsistentClusterId, message));
         }
         let id = NodeId(request.broker_id);
-        if let Some(broker) = self.image.broker(id).filter(|broker| broker.incarnation != request.incarnation_id) {
+        // The controller's own node cannot be alive twice: this process holds its directory. So a node that was
+        // killed need not wait for its former session to end.
+        let others = |broker: &&Arc<Broker>| id != options.node && broker.incarnation != request.incarnation_id;
+        if let Some(broker) = self.image.broker(id).filter(others) {
             let session = self.sessions.get(&id);
             if session.is_some_and(|session| session.is_live(options, now, broker.epoch)) {
                 let message = "Another broker is registered with that broker id.";

@@ -27,7 +27,7 @@ pub enum Effect {
     Send {
         /// To whom.
         to: Voter,
-        /// For the [`Event::Response`].
+        /// For the [`Event::Response`](super::Event::Response).
         correlation: u64,
         /// What.
         request: Request,

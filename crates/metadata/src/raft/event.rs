@@ -104,7 +104,7 @@ pub enum Event {
         /// What it asks.
         request: Request,
     },
-    /// The answer to an [`Effect::Send`].
+    /// The answer to an [`Effect::Send`](super::Effect::Send).
     Response {
         /// Number of the sent request.
         correlation: u64,

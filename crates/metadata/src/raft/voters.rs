@@ -48,11 +48,13 @@ pub(crate) struct Voters {
     records: Vec<(Offset, VotersRecord)>,
     in_force: Vec<Voter>,
     fixed: Vec<Voter>,
+    /// Those of a snapshot that is about to replace the log.
+    expected: Option<VotersRecord>,
 }
 
 impl Voters {
     pub(crate) fn new(fixed: Vec<Voter>, records: Vec<(Offset, VotersRecord)>) -> Voters {
-        let mut voters = Voters { records, in_force: Vec::new(), fixed };
+        let mut voters = Voters { records, in_force: Vec::new(), fixed, expected: None };
         voters.refresh();
         voters
     }
@@ -74,6 +76,17 @@ impl Voters {
     /// Forgets what the log no longer holds.
     pub(crate) fn truncate(&mut self, end: Offset) {
         self.records.retain(|(offset, _)| *offset < end);
+        self.refresh();
+    }
+
+    /// A snapshot with these voters was fetched.
+    pub(crate) fn expect(&mut self, voters: Option<VotersRecord>) {
+        self.expected = voters;
+    }
+
+    /// It took the log's place; its last record has this offset.
+    pub(crate) fn replace(&mut self, offset: Offset) {
+        self.records = self.expected.take().map(|voters| (offset, voters)).into_iter().collect();
         self.refresh();
     }
 

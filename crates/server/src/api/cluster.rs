@@ -12,17 +12,15 @@ use milena_protocol::messages::{
 };
 
 use crate::api::metadata::{View, ids};
-use milena_metadata::topic_name::is_internal;
 use crate::api::operations;
 use crate::dispatch::Call;
 use crate::world::World;
+use milena_metadata::topic_name::is_internal;
 
 /// `EndpointType.BROKER`
 const BROKERS: i8 = 1;
 /// `EndpointType.CONTROLLER`
 const CONTROLLERS: i8 = 2;
-/// Partitions of one answer, whatever is asked for (`max.request.partition.size.limit`).
-const PARTITIONS_MAX: i32 = 2000;
 
 /// Cluster id and brokers.
 pub async fn describe_cluster<W: World>(
@@ -78,7 +76,8 @@ pub async fn describe_topic_partitions<W: World>(
     {
         return invalid(&request);
     }
-    let mut page = Page { view, left: request.response_partition_limit.clamp(1, PARTITIONS_MAX), topics: Vec::new() };
+    let limit = call.node.settings.described_partitions_max;
+    let mut page = Page { view, left: request.response_partition_limit.min(limit).max(1), topics: Vec::new() };
     let mut next_cursor = None;
     for name in names {
         let start = request.cursor.as_ref().filter(|_| name == from).map_or(0, |cursor| cursor.partition_index);

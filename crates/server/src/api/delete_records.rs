@@ -9,9 +9,9 @@ use milena_protocol::messages::delete_records_response::{DeleteRecordsPartitionR
 use milena_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use milena_protocol::{ErrorCode, Offset};
 
-use milena_metadata::topic_name::is_internal;
 use crate::dispatch::Call;
 use crate::world::World;
+use milena_metadata::topic_name::is_internal;
 
 /// The wire's word for "up to the high watermark".
 const TO_HIGH_WATERMARK: i64 = -1;

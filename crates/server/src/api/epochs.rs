@@ -7,7 +7,7 @@ use milena_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset
 use milena_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use milena_protocol::{ErrorCode, LeaderEpoch};
 
-use crate::api::fetch::{code, claimed_epoch};
+use crate::api::fetch::{claimed_epoch, code};
 use crate::dispatch::Call;
 use crate::world::World;
 

@@ -195,15 +195,10 @@ pub(crate) fn claimed_epoch(epoch: i32) -> Option<LeaderEpoch> {
     Some(LeaderEpoch(epoch)).filter(|epoch| *epoch != LeaderEpoch::NONE)
 }
 
-fn replica_of<W: World>(
-    call: &Call<'_, W>,
-    wanted: &Wanted,
-    by_id: bool,
-) -> Result<Arc<Replica<W::Disk>>, ErrorCode> {
+fn replica_of<W: World>(call: &Call<'_, W>, wanted: &Wanted, by_id: bool) -> Result<Arc<Replica<W::Disk>>, ErrorCode> {
     let TopicKey { name, id } = &wanted.topic;
     let partitions = &call.node.partitions;
-    let hosted: Option<Arc<Hosted<W::Disk>>> =
-        if by_id { partitions.topic_by_id(*id) } else { partitions.topic(name) };
+    let hosted: Option<Arc<Hosted<W::Disk>>> = if by_id { partitions.topic_by_id(*id) } else { partitions.topic(name) };
     let unknown = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
     let hosted = hosted.ok_or(unknown)?;
     let replica = hosted.replicas.get(&wanted.partition.partition);
@@ -257,7 +252,8 @@ fn failed(partition: i32, error: ErrorCode) -> PartitionData {
 fn found<W: World>(wanted: Wanted, info: ReadInfo<<W::Disk as milena_base::Disk>::File>) -> Read<W> {
     let aborted = info.aborted.map(|aborted| {
         let each = aborted.iter();
-        each.map(|one| AbortedTransaction { producer_id: one.producer_id.0, first_offset: one.first_offset.0 }).collect()
+        each.map(|one| AbortedTransaction { producer_id: one.producer_id.0, first_offset: one.first_offset.0 })
+            .collect()
     });
     let mut data = PartitionData {
         partition_index: wanted.partition.partition,

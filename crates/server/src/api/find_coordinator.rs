@@ -3,9 +3,9 @@
 //! Source: `KafkaApis.getCoordinator`.
 
 use milena_coordinators::group::partition_for;
-use milena_protocol::{ErrorCode, Uuid};
 use milena_protocol::messages::find_coordinator_response::Coordinator;
 use milena_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
+use milena_protocol::{ErrorCode, Uuid};
 
 use crate::api::metadata::View;
 use crate::auto_create;

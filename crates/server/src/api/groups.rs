@@ -13,9 +13,7 @@ use milena_metadata::image::{Image, Topic};
 use milena_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use milena_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use milena_protocol::messages::offset_delete_request::OffsetDeleteRequestTopic;
-use milena_protocol::messages::offset_delete_response::{
-    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
-};
+use milena_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
 use milena_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use milena_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
@@ -139,11 +137,8 @@ fn split_commit(
         partition_index: partition.partition_index,
         error_code: error.number(),
     });
-    let refused = OffsetCommitResponseTopic {
-        name: topic.name.clone(),
-        topic_id: topic.topic_id,
-        partitions: bad.collect(),
-    };
+    let refused =
+        OffsetCommitResponseTopic { name: topic.name.clone(), topic_id: topic.topic_id, partitions: bad.collect() };
     topic.partitions = good;
     let known = (!topic.partitions.is_empty()).then_some(topic);
     (known, (!refused.partitions.is_empty()).then_some(refused))
@@ -267,10 +262,7 @@ fn by_shard<W: World>(call: &Call<'_, W>, groups: Vec<String>) -> BTreeMap<i32, 
 }
 
 /// State and members of groups.
-pub async fn describe_groups<W: World>(
-    call: &Call<'_, W>,
-    request: DescribeGroupsRequest,
-) -> DescribeGroupsResponse {
+pub async fn describe_groups<W: World>(call: &Call<'_, W>, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let with_operations = call.version() >= 3 && request.include_authorized_operations;
     let mut groups = Vec::with_capacity(request.groups.len());
     let order = request.groups.clone();

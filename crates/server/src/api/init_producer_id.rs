@@ -11,10 +11,7 @@ use crate::world::World;
 const NONE: i64 = -1;
 
 /// Gives out the next producer id, with epoch 0. Who claims an id must know its epoch, and the other way round.
-pub async fn init_producer_id<W: World>(
-    call: &Call<'_, W>,
-    request: InitProducerIdRequest,
-) -> InitProducerIdResponse {
+pub async fn init_producer_id<W: World>(call: &Call<'_, W>, request: InitProducerIdRequest) -> InitProducerIdResponse {
     let claims_half = (request.producer_id == NONE) != (request.producer_epoch == NONE as i16);
     let granted = match request.transactional_id.as_deref() {
         _ if claims_half => Err(ErrorCode::InvalidRequest),

@@ -11,7 +11,7 @@ use milena_protocol::messages::list_offsets_response::{ListOffsetsPartitionRespo
 use milena_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use milena_protocol::{ErrorCode, Offset};
 
-use crate::api::fetch::{code, claimed_epoch};
+use crate::api::fetch::{claimed_epoch, code};
 use crate::dispatch::Call;
 use crate::world::World;
 

@@ -13,11 +13,11 @@ use milena_protocol::messages::metadata_response::{
 use milena_protocol::messages::{MetadataRequest, MetadataResponse};
 use milena_protocol::{ErrorCode, NodeId, Uuid};
 
-use milena_metadata::topic_name::is_internal;
 use crate::api::operations;
 use crate::auto_create;
 use crate::dispatch::Call;
 use crate::world::World;
+use milena_metadata::topic_name::is_internal;
 
 /// First version that may name topics by id.
 const BY_ID: i16 = 12;

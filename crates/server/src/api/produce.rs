@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use milena_base::Millis;
 use milena_metadata::image::Image;
@@ -16,12 +15,13 @@ use milena_protocol::messages::produce_response::{
 use milena_protocol::messages::{ProduceRequest, ProduceResponse};
 use milena_protocol::wire::Records;
 use milena_protocol::{ErrorCode, Offset, Uuid};
+use tokio::time::Instant;
 
-use milena_metadata::topic_name::is_internal;
 use crate::api::metadata::View;
 use crate::dispatch::{Call, Outcome};
 use crate::partitions::{Refused, Replica};
 use crate::world::World;
+use milena_metadata::topic_name::is_internal;
 
 /// First version that names topics by id.
 const BY_ID: i16 = 13;
@@ -88,10 +88,8 @@ async fn append_all<W: World>(call: &Call<'_, W>, asked: Asked, acks: i16) -> Pr
 }
 
 fn refused_request(asked: Asked, error: ErrorCode, message: Option<&str>) -> ProduceResponse {
-    let answer = |index: i32| PartitionProduceResponse {
-        error_message: message.map(str::to_owned),
-        ..failed(index, error)
-    };
+    let answer =
+        |index: i32| PartitionProduceResponse { error_message: message.map(str::to_owned), ..failed(index, error) };
     let responses = asked.into_iter().map(|((name, topic_id), partitions)| TopicProduceResponse {
         name,
         topic_id,
@@ -228,8 +226,7 @@ fn hint(
 ) {
     let topic = if id == Uuid::ZERO { image.topic(name) } else { image.topic_by_id(id) };
     let Some(partition) = topic.and_then(|topic| topic.partitions.get(&answer.index)) else { return };
-    answer.current_leader =
-        LeaderIdAndEpoch { leader_id: partition.leader.0, leader_epoch: partition.leader_epoch.0 };
+    answer.current_leader = LeaderIdAndEpoch { leader_id: partition.leader.0, leader_epoch: partition.leader_epoch.0 };
     let Some(broker) = image.broker(partition.leader) else { return };
     let Some((host, port)) = view.address(broker) else { return };
     if endpoints.iter().all(|endpoint| endpoint.node_id != broker.id.0) {

@@ -82,11 +82,14 @@ fn run(folder: &Path, rounds: u32, plant: Option<EarlyAck>, passed: &mut u32) ->
         let report = load.wait_until(|report| {
             report.in_flight >= IN_FLIGHT_MIN && report.acknowledged >= before + ACKNOWLEDGED_MIN
         })?;
-        before = report.acknowledged;
         node.kill()?;
+        // What was in flight is sent again, and nothing new until everything was read: reading has an end.
+        load.say("pause")?;
         node = Node::start(&plan)?;
         let places = read(&acknowledged_file)?;
         check(&places, &read_all(&bootstrap)?)?;
+        load.say("go")?;
+        before = places.len() as u64;
         *passed += 1;
         let ready = node.ready_after.as_millis();
         println!(
@@ -179,11 +182,14 @@ impl Load {
         Err(format!("the load makes no progress: {last:?}"))
     }
 
+    fn say(&mut self, word: &str) -> Result<(), String> {
+        let stdin = self.child.stdin.as_mut().expect("stdin is piped and never taken");
+        writeln!(stdin, "{word}").map_err(|error| format!("the load cannot be told to {word}: {error}"))
+    }
+
     /// Lets the load finish what it has sent; returns how many records that were in all.
     fn stop(mut self) -> Result<u64, String> {
-        let mut stdin = self.child.stdin.take().expect("stdin is piped");
-        stdin.write_all(b"stop\n").map_err(|error| format!("the load: {error}"))?;
-        drop(stdin);
+        self.say("stop")?;
         let until = Instant::now() + PROGRESS_TIME_MAX;
         while Instant::now() < until {
             let line = self.lines.recv_timeout(PROGRESS_TIME_MAX).map_err(|_| "the load ended without a last word")?;

@@ -1,46 +1,17 @@
-use milena_protocol::messages::VotersRecord;
+//! A quorum of one voter.
 
 use super::*;
-use crate::format::standalone_voters;
 use crate::records::{self, Control, Entry};
 
-const OWN: Uuid = Uuid([7; 16]);
-
-fn options() -> Options {
-    Options {
-        cluster_id: "cluster".into(),
-        node: NodeId(1),
-        directory: OWN,
-        endpoints: Vec::new(),
-        election_timeout_ms: 1000,
-        fetch_timeout_ms: 2000,
-        request_timeout_ms: 2000,
-        retry_backoff_ms: 20,
-        seed: 1,
-    }
-}
-
 fn formatted() -> Start {
-    Start {
-        state: None,
-        log_start: Offset(0),
-        log_end: Offset(0),
-        epochs: Vec::new(),
-        snapshot: None,
-        static_voters: Vec::new(),
-        voters: vec![(Offset(-1), voters())],
-    }
-}
-
-fn voters() -> VotersRecord {
-    standalone_voters(NodeId(1), OWN, "CONTROLLER", "localhost", 9093)
+    start(voters_record(&[1]))
 }
 
 /// Starts a machine and confirms its first batch, but not the flush.
 fn elected(start: Start) -> (Raft, Vec<Entry>) {
-    let mut raft = Raft::new(options());
+    let mut raft = Raft::new(options(1));
     let effects = raft.step(Millis(5), Event::Started(start));
-    let [.., Effect::Append(bytes)] = effects.as_slice() else { panic!("{effects:?}") };
+    let [.., Effect::Append(bytes), Effect::LeaderChanged { .. }] = effects.as_slice() else { panic!("{effects:?}") };
     let batch = records::decode(bytes).expect("well formed").remove(0);
     let (epoch, base, end) = (batch.epoch, batch.base, batch.end());
     let effects = raft.step(Millis(5), Event::Appended { epoch, base, end, voters: None });
@@ -50,21 +21,18 @@ fn elected(start: Start) -> (Raft, Vec<Entry>) {
 
 #[test]
 fn the_only_voter_elects_itself_and_writes_voters_that_were_never_in_the_log() {
-    let mut raft = Raft::new(options());
+    let mut raft = Raft::new(options(1));
     let effects = raft.step(Millis(5), Event::Started(formatted()));
-    let [Effect::Persist(voted), Effect::Persist(led), Effect::LeaderChanged { .. }, Effect::Append(_)] =
-        effects.as_slice()
-    else {
+    let [Effect::Persist(led), Effect::Append(_), Effect::LeaderChanged { .. }] = effects.as_slice() else {
         panic!("{effects:?}")
     };
-    assert_eq!((voted.epoch, voted.voted), (LeaderEpoch(1), Some((NodeId(1), OWN))));
     assert_eq!((led.epoch, led.leader, led.voted), (LeaderEpoch(1), Some(NodeId(1)), None));
     let (_, entries) = elected(formatted());
     let [Entry::Control(Control::LeaderChange(_)), Entry::Control(Control::KRaftVersion(_)), last] = entries.as_slice()
     else {
         panic!("{entries:?}")
     };
-    assert_eq!(*last, Entry::Control(Control::Voters(voters())));
+    assert_eq!(*last, Entry::Control(Control::Voters(voters_record(&[1]))));
 }
 
 #[test]
@@ -93,7 +61,7 @@ fn a_restart_leads_a_new_epoch_that_begins_behind_the_log() {
         }),
         log_end: Offset(9),
         epochs: vec![EpochStart { epoch: LeaderEpoch(1), start: Offset(0) }],
-        voters: vec![(Offset(2), voters())],
+        voters: vec![(Offset(2), voters_record(&[1]))],
         ..formatted()
     };
     let (mut raft, entries) = elected(start);
@@ -114,7 +82,8 @@ fn a_log_that_is_ahead_of_the_promises_decides_the_epoch() {
 #[test]
 fn who_resigns_leads_no_more() {
     let (mut raft, _) = elected(formatted());
-    assert!(matches!(raft.step(Millis(6), Event::Resign).as_slice(), [Effect::Resigned]));
+    let effects = raft.step(Millis(6), Event::Resign);
+    assert!(matches!(effects.as_slice(), [Effect::Resigned, ..]), "{effects:?}");
     assert_eq!(raft.leading(), None);
     assert!(raft.step(Millis(7), Event::Flushed { end: Offset(3) }).is_empty());
 }

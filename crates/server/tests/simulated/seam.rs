@@ -1,63 +1,35 @@
 //! The seam holds: two nodes run whole on one seeded thread, with sockets, disk and clock in memory; they serve,
 //! stop, lose power and come back; and the same seed gives the same story twice.
 
-#[path = "seam/world.rs"]
-mod world;
-
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use milena_base::Millis;
 use milena_disk::MemoryDisk;
-use milena_protocol::header::{decode_response, request_frame};
+use milena_protocol::Uuid;
 use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use milena_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, FetchRequest, ProduceRequest,
-};
+use milena_protocol::messages::{ApiVersionsRequest, CreateTopicsRequest, FetchRequest, ProduceRequest};
 use milena_protocol::records::{BatchBuilder, BatchOptions, batches};
-use milena_protocol::wire::{Records, Segment};
-use milena_protocol::{Request, Uuid};
-use milena_server::{Running, Settings, start};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::time::Instant;
-use world::{Network, SimWorld};
+use milena_protocol::wire::Records;
+
+use crate::client::{Client, node};
+use crate::world::Network;
 
 const TOPIC: &str = "events";
 
-/// A client that speaks the wire and writes down what it saw, and when.
-struct Client {
-    stream: DuplexStream,
-    started: Instant,
-    story: Vec<String>,
+/// What the story needs of a client.
+trait Storyteller {
+    async fn create_topic(&mut self);
+    async fn produce(&mut self, value: &str) -> i64;
+    async fn read_all(&mut self) -> Vec<Bytes>;
 }
 
-impl Client {
-    fn connect(network: &Network, port: u16, started: Instant) -> Client {
-        let stream = network.connect(port).expect("the node listens");
-        Client { stream, started, story: Vec::new() }
-    }
-
-    async fn ask<R: Request>(&mut self, request: &R, version: i16) -> R::Response
-    where
-        R::Response: std::fmt::Debug,
-    {
-        for segment in request_frame(request, version, 7, Some("seam")).expect("sayable") {
-            let Segment::Bytes(bytes) = segment else { panic!("nothing external") };
-            self.stream.write_all(&bytes).await.expect("connected");
-        }
-        let size = self.stream.read_i32().await.expect("an answer");
-        let mut frame = vec![0; size as usize];
-        self.stream.read_exact(&mut frame).await.expect("an answer");
-        let (_, response) = decode_response::<R>(frame.into(), version).expect("well formed");
-        self.story.push(format!("{:?} {} {response:?}", self.started.elapsed(), R::NAME));
-        response
-    }
-
+impl Storyteller for Client {
     async fn create_topic(&mut self) {
-        let topic = CreatableTopic { name: TOPIC.to_owned(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+        let topic =
+            CreatableTopic { name: TOPIC.to_owned(), num_partitions: 1, replication_factor: 1, ..Default::default() };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
         let response = self.ask(&request, 7).await;
         assert_eq!(response.topics[0].error_code, 0, "{response:?}");
@@ -87,25 +59,16 @@ impl Client {
     }
 }
 
-async fn node(network: &Arc<Network>, disk: &MemoryDisk, port: u16, seed: u64) -> Running<SimWorld> {
-    let file = BTreeMap::from([
-        ("listeners".to_owned(), format!("PLAINTEXT://127.0.0.1:{port}")),
-        ("log.dirs".to_owned(), "/data".to_owned()),
-    ]);
-    let settings = Settings::read(file).expect("valid");
-    start(SimWorld::new(network, disk, seed), settings).await.expect("the node starts")
-}
-
 /// Two nodes, one after the other stopped and started again; what was acknowledged is there.
 async fn story(seed: u64) -> Vec<String> {
-    let started = Instant::now();
     let network = Arc::new(Network::default());
     let disks = [MemoryDisk::new(), MemoryDisk::new()];
     let one = node(&network, &disks[0], 9001, seed).await;
     let two = node(&network, &disks[1], 9002, seed + 1).await;
-    let mut clients = [Client::connect(&network, 9001, started), Client::connect(&network, 9002, started)];
+    let mut clients = [Client::connect(&network, 9001), Client::connect(&network, 9002)];
     for (client, values) in clients.iter_mut().zip([["a", "b"], ["c", "d"]]) {
-        let named = ApiVersionsRequest { client_software_name: "seam".to_owned(), client_software_version: "1".to_owned() };
+        let named =
+            ApiVersionsRequest { client_software_name: "seam".to_owned(), client_software_version: "1".to_owned() };
         assert_eq!(client.ask(&named, 3).await.error_code, 0);
         client.create_topic().await;
         for (value, offset) in values.into_iter().zip(0..) {
@@ -114,7 +77,7 @@ async fn story(seed: u64) -> Vec<String> {
     }
     one.stop().await;
     let one = node(&network, &disks[0], 9001, seed + 2).await;
-    let mut again = Client::connect(&network, 9001, started);
+    let mut again = Client::connect(&network, 9001);
     assert_eq!(again.read_all().await, ["a", "b"], "a stopped node comes back with its records");
     assert_eq!(clients[1].read_all().await, ["c", "d"], "the other node was not disturbed");
     one.stop().await;

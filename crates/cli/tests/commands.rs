@@ -1,0 +1,173 @@
+//! The binary as people and scripts use it: a server of its own for each test, commands, their output and exit codes.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A running `milena server`, killed when the test is done with it.
+struct Server {
+    process: Child,
+    address: String,
+    _data: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Server {
+        let data = tempfile::tempdir().unwrap();
+        let mut process = milena()
+            .args(["server", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data.path())
+            .args(["-o", "group.initial.rebalance.delay.ms=0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("ready ").expect("the first line is \"ready HOST:PORT\"").to_owned();
+        Server { process, address, _data: data }
+    }
+
+    /// Runs a command against it, with `input` on stdin.
+    fn run_with(&self, arguments: &[&str], input: &str) -> Output {
+        let mut process = milena()
+            .args(arguments)
+            .args(["-b", &self.address])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        process.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        process.wait_with_output().unwrap()
+    }
+
+    /// Runs a command that must succeed, and answers what it printed.
+    fn run(&self, arguments: &[&str]) -> String {
+        stdout(&self.run_with(arguments, ""))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+fn milena() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_milena"))
+}
+
+fn stdout(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Exit code and stderr, which must be one line.
+fn failure(output: &Output) -> (i32, String) {
+    let message = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(output.stdout.is_empty(), "a failed command prints no result");
+    (output.status.code().unwrap(), message)
+}
+
+#[test]
+fn records_come_back_with_keys_and_headers() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t", "--partitions", "2"]);
+    let record = r#"{"key":"k","value":"v","headers":{"h":"x"},"partition":1,"timestamp":5}"#;
+    stdout(&server.run_with(&["produce", "t", "--format", "json"], record));
+    let consumed = server.run(&["consume", "t", "--from-beginning", "-n", "1", "--output", "json"]);
+    let consumed: Value = serde_json::from_str(&consumed).unwrap();
+    assert_eq!(
+        consumed,
+        serde_json::json!({
+            "topic": "t", "partition": 1, "offset": 0, "timestamp": 5, "key": "k", "value": "v",
+            "headers": [["h", "x"]],
+        })
+    );
+}
+
+#[test]
+fn a_group_goes_on_where_it_has_been_and_can_be_reset() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t", "--partitions", "1"]);
+    stdout(&server.run_with(&["produce", "t"], "1\n2\n3\n4\n"));
+    let consume = ["consume", "t", "--group", "g", "--from-beginning", "-n", "2"];
+    assert_eq!(server.run(&consume), "1\n2\n");
+    assert_eq!(server.run(&consume), "3\n4\n");
+    server.run(&["group", "reset", "g", "--to-offset", "1"]);
+    let described: Value = serde_json::from_str(&server.run(&["group", "describe", "g", "--output", "json"])).unwrap();
+    assert_eq!(described["partitions"][0]["committed_offset"], 1);
+    assert_eq!(described["partitions"][0]["lag"], 3);
+    assert_eq!(server.run(&consume), "2\n3\n");
+    server.run(&["group", "delete", "g"]);
+    assert_eq!(failure(&server.run_with(&["group", "describe", "g"], "")).0, 1);
+}
+
+#[test]
+fn exit_codes_tell_failures_apart() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t"]);
+    let (code, message) = failure(&server.run_with(&["topic", "create", "t"], ""));
+    assert!(code == 1 && message.contains("TOPIC_ALREADY_EXISTS"), "{code}: {message}");
+    let (code, message) = failure(&server.run_with(&["consume", "missing", "-n", "1"], ""));
+    assert!(code == 1 && message.contains("milena topic create"), "{code}: {message}");
+    let unreachable = milena().args(["topic", "list", "-b", "127.0.0.1:1"]).output().unwrap();
+    let (code, message) = failure(&unreachable);
+    assert!(code == 3 && message.contains("milena server"), "{code}: {message}");
+    assert_eq!(milena().args(["topic", "paint"]).output().unwrap().status.code(), Some(2));
+    assert_eq!(failure(&milena().args(["topic", "list", "-b", "nowhere"]).output().unwrap()).0, 2);
+}
+
+#[test]
+fn settings_of_a_topic_are_changed_and_shown() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t", "--config", "retention.ms=1000"]);
+    server.run(&["config", "alter", "--topic", "t", "--set", "max.message.bytes=2000", "--delete", "retention.ms"]);
+    let shown: Value = serde_json::from_str(&server.run(&["topic", "describe", "t", "--output", "json"])).unwrap();
+    assert_eq!(shown[0]["configs"], serde_json::json!({"max.message.bytes": "2000"}));
+    let too_large = "x".repeat(3000);
+    let (code, message) = failure(&server.run_with(&["produce", "t"], &too_large));
+    assert!(code == 1 && message.contains("MESSAGE_TOO_LARGE"), "{code}: {message}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t"]);
+    stdout(&server.run_with(&["produce", "t"], "first\nsecond\n"));
+    let mut consume = milena()
+        .args(["consume", "t", "--from-beginning", "-b", &server.address])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(consume.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // The pipe is closed here; the command would else wait for more records for ever.
+    let ended = consume.wait_with_output().unwrap();
+    assert_eq!((line.as_str(), ended.status.code(), ended.stderr.len()), ("first\n", Some(0), 0));
+}
+
+#[test]
+fn the_demo_shows_that_every_event_arrives_once_and_in_order() {
+    let output = milena().args(["demo", "--events", "20000", "--output", "json"]).output().unwrap();
+    let summary: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(summary["received"], 20_000);
+    assert_eq!((&summary["exactly_once"], &summary["ordered"]), (&Value::Bool(true), &Value::Bool(true)));
+}
+
+#[test]
+fn the_demo_sends_the_users_events_and_tells_bad_lines() {
+    let input = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(input.path(), "{\"user_id\":\"a\"}\nno event\n{\"user_id\":1}\n").unwrap();
+    let output = milena().args(["demo", "--output", "json", "--input"]).arg(input.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["received"], &summary["bad_lines"]), (&Value::from(2), &Value::from(1)));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("line 2: "), "{message}");
+}

@@ -1,0 +1,62 @@
+//! A client that speaks the wire over a simulated network, and a node for it to speak to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use milena_disk::MemoryDisk;
+use milena_protocol::Request;
+use milena_protocol::header::{decode_response, request_frame};
+use milena_protocol::wire::Segment;
+use milena_server::{Running, Settings, start};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::Instant;
+
+use crate::world::{Network, SimWorld};
+
+/// A client that speaks the wire and writes down what it saw, and when.
+pub(crate) struct Client {
+    stream: DuplexStream,
+    connected: Instant,
+    pub(crate) story: Vec<String>,
+}
+
+impl Client {
+    /// Connects to the node on `port`.
+    pub(crate) fn connect(network: &Network, port: u16) -> Client {
+        let stream = network.connect(port).expect("the node listens");
+        Client { stream, connected: Instant::now(), story: Vec::new() }
+    }
+
+    /// One request and its answer.
+    pub(crate) async fn ask<R: Request>(&mut self, request: &R, version: i16) -> R::Response
+    where
+        R::Response: std::fmt::Debug,
+    {
+        for segment in request_frame(request, version, 7, Some("seam")).expect("sayable") {
+            let Segment::Bytes(bytes) = segment else { panic!("nothing external") };
+            self.stream.write_all(&bytes).await.expect("connected");
+        }
+        let size = self.stream.read_i32().await.expect("an answer");
+        let mut frame = vec![0; size as usize];
+        self.stream.read_exact(&mut frame).await.expect("an answer");
+        let (_, response) = decode_response::<R>(frame.into(), version).expect("well formed");
+        self.story.push(format!("{:?} {} {response:?}", self.connected.elapsed(), R::NAME));
+        response
+    }
+
+    /// Sends raw bytes; whether the node ends the connection without an answer.
+    pub(crate) async fn is_cut_off_by(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.expect("connected");
+        self.stream.read_u8().await.is_err()
+    }
+}
+
+/// Starts a node on the network.
+pub(crate) async fn node(network: &Arc<Network>, disk: &MemoryDisk, port: u16, seed: u64) -> Running<SimWorld> {
+    let file = BTreeMap::from([
+        ("listeners".to_owned(), format!("PLAINTEXT://127.0.0.1:{port}")),
+        ("log.dirs".to_owned(), "/data".to_owned()),
+    ]);
+    let settings = Settings::read(file).expect("valid");
+    start(SimWorld::new(network, disk, seed), settings).await.expect("the node starts")
+}

@@ -1,0 +1,7 @@
+//! Tests of whole nodes on one seeded thread: sockets, disk and clock are in memory, so a run takes milliseconds
+//! and can be repeated.
+
+mod client;
+mod every_version;
+mod seam;
+mod world;
