@@ -68,9 +68,10 @@ impl LeaderEpochs {
     }
 
     /// Where `epoch` ends: the latest one at the log end, an older one where the next begins. An epoch that is not
-    /// there is answered by the largest one below it; `None` if it is newer than all.
+    /// there is answered by the largest one below it, one older than all by itself; `None` if it is newer than all,
+    /// or none.
     pub fn end_of(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<EpochEnd> {
-        if epoch.0 < 0 {
+        if epoch == LeaderEpoch::NONE {
             return None;
         }
         if self.latest() == Some(epoch) {

@@ -27,4 +27,4 @@ pub use log::Log;
 pub use milena_protocol::records::TimestampType;
 pub use partition::*;
 pub use settings::{CleanupPolicy, CompressionType, LogSettings};
-pub use validate::{InvalidBatch, Origin, RecordError, Rules, ValidBatch, validate};
+pub use validate::{InvalidBatch, Origin, RecordError, Rules, ValidBatch, begins_transactional, validate};

@@ -179,7 +179,12 @@ impl<D: Disk> Log<D> {
             true => segment.size_bytes,
             false => segment.locate(&self.disk, bound)?.map_or(segment.size_bytes, |place| place.position),
         };
-        let wanted = if min_one { (max_bytes as u64).max(first.size_bytes) } else { max_bytes as u64 };
+        // Half a first batch is of no use to a reader (KIP-74); behind a whole one, Kafka leaves what it cut.
+        let wanted = match (max_bytes as u64) < first.size_bytes {
+            true if min_one => first.size_bytes,
+            true => 0,
+            false => max_bytes as u64,
+        };
         let size_bytes = end.saturating_sub(first.position).min(wanted) as usize;
         if size_bytes == 0 {
             return Ok(Slice::Empty);
@@ -410,9 +415,7 @@ impl<D: Disk> Log<D> {
     pub(crate) fn find_newest(&mut self) -> io::Result<Option<FoundOffset>> {
         let newest = self.segments.iter().map(|segment| segment.newest().timestamp).max().unwrap_or(Millis::NONE);
         let holds = |segment: &Segment<D>| segment.newest().timestamp == newest;
-        let Some(at) = self.segments.iter().position(holds).filter(|_| newest != Millis::NONE) else {
-            return Ok(None);
-        };
+        let Some(at) = self.segments.iter().position(holds) else { return Ok(None) };
         let Some((position, header)) = self.segments[at].locate_newest(&self.disk)? else { return Ok(None) };
         let batch = self.batch_at(at, position, &header)?;
         find_record(&batch, position, |record| record.timestamp == newest)

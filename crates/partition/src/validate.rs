@@ -177,8 +177,10 @@ pub fn validate(bytes: Bytes, rules: &Rules<'_>, now: Millis) -> Result<ValidBat
     let is_control = batch.header().attributes.is_control();
     let in_place = source == target || (is_control && source == Codec::None);
     let keeps_offsets = walked.is_consecutive || (source == Codec::None && target == Codec::None);
-    let batch = match in_place && keeps_offsets {
-        true => stamp(batch, rules, walked.max_timestamp, now),
+    let batch = match in_place {
+        true if keeps_offsets => stamp(batch, rules, walked.max_timestamp, now),
+        // Kafka fails to number anew what it did not inflate.
+        true => return Err(InvalidBatch::late(ErrorCode::UnknownServerError)),
         false => rebuild(&batch, rules, target, level, now)?,
     };
     let log_append_time = match rules.timestamp_type {
@@ -186,6 +188,14 @@ pub fn validate(bytes: Bytes, rules: &Rules<'_>, now: Millis) -> Result<ValidBat
         TimestampType::LogAppendTime => now,
     };
     Ok(ValidBatch { batch, origin: rules.origin, log_append_time })
+}
+
+/// Whether the first batch of `bytes` says that it belongs to a transaction, which must be known before anything is
+/// appended. An error if what stands there begins no batch of any format.
+pub fn begins_transactional(bytes: &[u8]) -> Result<bool, InvalidBatch> {
+    let is_whole = first_size(bytes)?.is_some();
+    let header = BatchHeader::decode(bytes).ok().filter(|_| is_whole);
+    Ok(header.is_some_and(|header| header.attributes.is_transactional()))
 }
 
 /// The bytes of the one batch that there must be. A piece of another behind it, too short to be one, is ignored.
@@ -396,7 +406,7 @@ fn stamp(batch: Batch, rules: &Rules<'_>, max_timestamp: Millis, now: Millis) ->
     Batch::parse(bytes.freeze()).expect("stamping changes no length")
 }
 
-/// The same records in another codec, or with consecutive offsets.
+/// The same records in another codec, with consecutive offsets.
 fn rebuild(
     batch: &Batch,
     rules: &Rules<'_>,

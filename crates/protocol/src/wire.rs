@@ -248,17 +248,15 @@ impl Decoder {
         Err(DecodeError::Varint)
     }
 
-    /// A length that may be null: two or four bytes wide, or compact.
+    /// A length that may be null: two or four bytes wide, or compact. As in Kafka, null is not only −1 but every
+    /// negative number, and a compact length is an `i32` too.
     fn length(&mut self, flexible: bool, wide: bool) -> Result<Option<usize>, DecodeError> {
         let length = match (flexible, wide) {
-            (true, _) => i64::from(self.unsigned_varint()?) - 1,
-            (false, true) => i64::from(self.i32()?),
-            (false, false) => i64::from(self.i16()?),
+            (true, _) => (self.unsigned_varint()? as i32).wrapping_sub(1),
+            (false, true) => self.i32()?,
+            (false, false) => i32::from(self.i16()?),
         };
-        match length {
-            -1 => Ok(None),
-            _ => usize::try_from(length).map(Some).map_err(|_| DecodeError::Length(length)),
-        }
+        Ok(usize::try_from(length).ok())
     }
 
     /// A nullable string. Bytes that are not UTF-8 become replacement characters, as in Java.

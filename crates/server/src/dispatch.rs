@@ -122,7 +122,7 @@ pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) 
     if !known && key != ApiKey::ApiVersions {
         return Outcome::Close(format!("{} has no version {}", key.name(), header.version));
     }
-    if known && let Err(error) = header.decode_rest(&mut decoder, key) {
+    if let Err(error) = header.decode_rest(&mut decoder, key) {
         return Outcome::Close(format!("bad header of {}: {error}", key.name()));
     }
     let mut call = Call { node, peer, key, header };

@@ -40,6 +40,8 @@ pub struct Node<W: World> {
     pub settings: Settings,
     /// The cluster's id.
     pub cluster_id: String,
+    /// Level of `kraft.version`: 1 where the quorum's voters stand in its log, as in every directory that we format.
+    pub kraft_version: i16,
     /// What clients are told about the listeners, with the real ports.
     pub advertised: Vec<ListenerSettings>,
     /// The replicas here.
@@ -150,11 +152,13 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     let opened = on_pool(&*world, move || startup::open(&open_world, &open_settings)).await?;
     let Opened { meta, directory, parts, start, tail } = opened;
     let directory_id = meta.directory;
+    let kraft_version = i16::from(parts.voters.is_some());
     let (control, control_thread, changes) = control(parts);
     let (shards, mailboxes) = Shards::new();
     let node = Arc::new(Node {
         advertised: advertised(&settings, &addresses),
         cluster_id: meta.cluster_id,
+        kraft_version,
         partitions: Partitions::new(),
         control,
         shards,

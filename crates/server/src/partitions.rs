@@ -14,7 +14,7 @@ use milena_partition::{
     AppendError, Appended, DeleteRecordsError, EpochEnd, FoundOffset, InvalidBatch, Isolation, LogSettings, Marks,
     OffsetSpec, Origin, Partition, ReadError, ReadInfo, ReadRequest, Rules, ValidBatch, validate,
 };
-use milena_protocol::{ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
+use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerId, TopicPartition, Uuid};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
@@ -34,6 +34,9 @@ pub enum Refused {
     /// The log does not take it.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// A batch of a transaction, which no coordinator of ours can vouch for.
+    #[error("no transaction coordinator can be asked whether the partition belongs to the transaction")]
+    UnverifiedTransaction,
     /// The replica is closed, or its directory is offline.
     #[error("the replica is offline")]
     Offline,
@@ -55,6 +58,8 @@ impl Refused {
                 AppendError::Full | AppendError::UnexpectedOffset { .. } => ErrorCode::UnknownServerError,
                 AppendError::Disk(_) => ErrorCode::KafkaStorageError,
             },
+            // Kafka's word for a coordinator that does not answer: every client tries again, and asks for no metadata.
+            Refused::UnverifiedTransaction => ErrorCode::NotEnoughReplicas,
             Refused::Offline => ErrorCode::KafkaStorageError,
         }
     }
@@ -146,6 +151,9 @@ impl<D: Disk> Replica<D> {
         produce_version: i16,
     ) -> Result<Appended, Refused> {
         let batch = self.validated(&**world, bytes, produce_version).await?;
+        if batch.header().attributes.is_transactional() && batch.header().producer_id != ProducerId::NONE {
+            return Err(Refused::UnverifiedTransaction);
+        }
         let appended = self.append_valid(world.now(), &batch, None)?;
         if self.settings.load().acknowledges_after_flush() {
             self.flush_up_to(&**world, appended.last_offset.next()).await?;

@@ -3,6 +3,7 @@
 //!
 //! Source: `FetchSession.scala` (`FetchManager`, `IncrementalFetchContext`, `FetchSessionCache`).
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use milena_base::Millis;
@@ -130,7 +131,7 @@ impl Sessions {
     /// Makes a session of a full fetch, if there is room for it. Returns its id or [`NO_SESSION`].
     pub fn grant(&self, answered: &[(Wanted, PartitionData)], by_id: bool, id: i32, now: Millis) -> i32 {
         let mut sessions = self.sessions.lock();
-        if answered.is_empty() || id == NO_SESSION || sessions.contains_key(&id) {
+        if id == NO_SESSION || sessions.contains_key(&id) {
             return NO_SESSION;
         }
         if sessions.len() >= self.slots && !make_room(&mut sessions, answered.len(), now) {
@@ -147,7 +148,7 @@ impl Sessions {
         };
         session.remember(answered.iter().map(|(wanted, _)| wanted.clone()).collect());
         for (wanted, data) in answered {
-            session.tell(&wanted.topic, data);
+            session.note(&wanted.topic, data);
         }
         sessions.insert(id, session);
         id
@@ -209,14 +210,23 @@ impl Session {
             || data.diverging_epoch.epoch >= 0
     }
 
-    /// Notes what is about to be told; answers whether there is anything to tell.
+    /// Notes what is about to be told.
+    fn note(&mut self, topic: &TopicKey, data: &PartitionData) {
+        if let Some(known) = self.known.get_mut(&(topic.clone(), data.partition_index)) {
+            known.high_watermark = (data.error_code == 0).then_some(data.high_watermark);
+            known.log_start = data.log_start_offset;
+        }
+    }
+
+    /// Notes what an incremental answer is about to tell; answers whether there is anything to tell. Partitions with
+    /// records go to the end (those of the first, full answer do not).
     fn tell(&mut self, topic: &TopicKey, data: &PartitionData) -> bool {
         let news = self.is_news(topic, data);
+        self.note(topic, data);
         let key = (topic.clone(), data.partition_index);
-        let Some(known) = self.known.get_mut(&key) else { return news };
-        known.high_watermark = (data.error_code == 0).then_some(data.high_watermark);
-        known.log_start = data.log_start_offset;
-        if data.records.size_bytes() > 0 {
+        if data.records.size_bytes() > 0
+            && let Some(known) = self.known.get_mut(&key)
+        {
             self.order.remove(&known.place);
             known.place = self.next_place;
             self.next_place += 1;
@@ -226,13 +236,23 @@ impl Session {
     }
 }
 
-/// The partitions of a request, in the client's order.
+/// The partitions of a request, in the client's order. Of one that stands there twice, the last says where to read.
 fn wanted(topics: &[FetchTopic]) -> Vec<Wanted> {
-    let mut wanted = Vec::new();
+    let mut wanted: Vec<Wanted> = Vec::new();
+    let mut places = HashMap::new();
     for topic in topics {
         let key = TopicKey { name: topic.topic.clone(), id: topic.topic_id };
         for partition in &topic.partitions {
-            wanted.push(Wanted { topic: key.clone(), partition: partition.clone() });
+            match places.entry((topic.topic.as_str(), topic.topic_id, partition.partition)) {
+                Entry::Occupied(place) => {
+                    let place: &usize = place.get();
+                    wanted[*place].partition = partition.clone();
+                }
+                Entry::Vacant(place) => {
+                    place.insert(wanted.len());
+                    wanted.push(Wanted { topic: key.clone(), partition: partition.clone() });
+                }
+            }
         }
     }
     wanted

@@ -91,7 +91,8 @@ impl Active {
             false => self.place_as_told(topic)?,
         };
         let id = new_topic_id(random);
-        let mut result = CreatableTopicResult { name: topic.name.clone(), topic_id: id, ..Default::default() };
+        let name = topic.name.clone();
+        let mut result = CreatableTopicResult { name, topic_id: id, error_message: None, ..Default::default() };
         match is_hidden {
             true => result.topic_config_error_code = ErrorCode::TopicAuthorizationFailed.number(),
             false => {
@@ -218,7 +219,8 @@ fn refused(name: &str, refusal: Refusal) -> CreatableTopicResult {
     }
 }
 
-/// The settings in force. Where DescribeConfigs loses the origin of a value in minutes or hours, this one does not.
+/// The settings in force, those of the request as they were given. Where DescribeConfigs loses the origin of a value
+/// in minutes or hours, this one does not.
 fn config_results(layers: Layers) -> Vec<CreatableTopicConfigs> {
     let is_shown =
         |setting: &&Setting| setting.visibility == Visibility::Public || layers.own.contains_key(setting.name);
@@ -226,7 +228,7 @@ fn config_results(layers: Layers) -> Vec<CreatableTopicConfigs> {
         let (value, source) = with_source(Kind::Topic, setting.name, layers);
         CreatableTopicConfigs {
             name: setting.name.to_string(),
-            value,
+            value: layers.own.get(setting.name).cloned().or(value),
             read_only: false,
             config_source: source as i8,
             is_sensitive: false,

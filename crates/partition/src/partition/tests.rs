@@ -48,13 +48,16 @@ fn reads_outside_the_log_are_refused_and_at_its_end_are_empty() {
 }
 
 #[test]
-fn the_first_batch_comes_whole_only_if_that_is_asked_for() {
+fn the_first_batch_comes_whole_or_not_at_all() {
     let (_, mut partition) = fresh(small());
     fill(&mut partition, 3);
     let whole = partition.read(&request(Offset(2), 10)).unwrap().slice;
     assert!(whole.size_bytes() > 61);
-    let cut = partition.read(&ReadRequest { min_one_batch: false, ..request(Offset(2), 10) }).unwrap().slice;
-    assert_eq!(cut.size_bytes(), 10);
+    let one = whole.size_bytes();
+    for (max_bytes, expected) in [(10, 0), (one - 1, 0), (one, one), (one + 10, one + 10)] {
+        let read = partition.read(&ReadRequest { min_one_batch: false, ..request(Offset(2), max_bytes) });
+        assert_eq!(read.unwrap().slice.size_bytes(), expected, "{max_bytes}");
+    }
 }
 
 #[test]

@@ -207,9 +207,9 @@ pub enum Isolation {
 pub struct ReadRequest {
     /// First offset wanted; the batch that holds it is returned whole.
     pub offset: Offset,
-    /// At most this many bytes; the last batch may be cut.
+    /// At most this many bytes; the last batch may be cut, but not the first.
     pub max_bytes: usize,
-    /// Return the first batch whole even if it is larger.
+    /// Return the first batch even if it is larger.
     pub min_one_batch: bool,
     /// How far.
     pub isolation: Isolation,

@@ -187,7 +187,7 @@ fn batches_are_compressed_anew_where_the_topic_says_so() {
 }
 
 #[test]
-fn inner_offsets_of_old_clients_are_put_right() {
+fn inner_offsets_with_gaps_are_put_right_only_where_the_codec_changes() {
     let mut builder = BatchBuilder::new();
     builder.add(Millis(NOW), None, Some(b"a"), &[]);
     builder.add_at(4, Millis(NOW), None, Some(b"b"), &[]);
@@ -195,9 +195,22 @@ fn inner_offsets_of_old_clients_are_put_right() {
     let mut bytes = BytesMut::from(&builder.build(&options).unwrap()[..]);
     bytes[23..27].copy_from_slice(&1i32.to_be_bytes());
     recompute_crc(&mut bytes);
-    let valid = check_with(bytes.freeze(), |_| {}).unwrap();
+    let bytes = bytes.freeze();
+    assert_eq!(code(bytes.clone()), ErrorCode::UnknownServerError);
+    let valid = check_with(bytes, |rules| rules.compression = CompressionType::Zstd(3)).unwrap();
     let offsets: Vec<Offset> = valid.batch().records(1 << 20).unwrap().map(|record| record.unwrap().offset).collect();
     assert_eq!(offsets, [Offset(0), Offset(1)]);
+}
+
+#[test]
+fn the_first_batch_says_whether_a_transaction_begins() {
+    assert_eq!(begins_transactional(&good()), Ok(false));
+    let transactional = batch(&[(NOW, vec![1])], &BatchOptions { is_transactional: true, ..producer(7, 0, 0) });
+    assert_eq!(begins_transactional(&transactional), Ok(true));
+    assert_eq!(begins_transactional(&transactional[..transactional.len() - 1]), Ok(false), "cut off");
+    assert_eq!(begins_transactional(&[]), Ok(false));
+    let refused = begins_transactional(&changed(8, &3i32.to_be_bytes())).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::CorruptMessage);
 }
 
 #[test]

@@ -9,10 +9,12 @@ use milena_metadata::controller::{Request, Response};
 use milena_metadata::image::Image;
 use milena_metadata::topic_name;
 use milena_protocol::ErrorCode;
+use milena_protocol::messages::alter_configs_response::AlterConfigsResourceResponse as LegacyResult;
 use milena_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use milena_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
+use milena_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse as IncrementalResult;
 use milena_protocol::messages::{
     AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
@@ -31,14 +33,45 @@ const GROUP: i8 = 32;
 /// Sets, deletes, appends to and subtracts from single settings.
 pub async fn incremental_alter_configs<W: World>(
     call: &Call<'_, W>,
-    request: IncrementalAlterConfigsRequest,
+    mut request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    ask!(call, Request::IncrementalAlterConfigs(request), Response::IncrementalAlterConfigs)
+    let all = std::mem::take(&mut request.resources).into_iter();
+    let (ours, others): (Vec<_>, Vec<_>) =
+        all.partition(|resource| is_ours(call, resource.resource_type, &resource.resource_name));
+    request.resources = ours;
+    let mut response = ask!(call, Request::IncrementalAlterConfigs(request), Response::IncrementalAlterConfigs);
+    response.responses.extend(others.into_iter().map(|resource| IncrementalResult {
+        error_code: ErrorCode::InvalidRequest.number(),
+        error_message: Some(ask_elsewhere(call, &resource.resource_name)),
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name,
+    }));
+    response
 }
 
 /// Replaces all settings of resources (trap 168).
-pub async fn alter_configs<W: World>(call: &Call<'_, W>, request: AlterConfigsRequest) -> AlterConfigsResponse {
-    ask!(call, Request::AlterConfigs(request), Response::AlterConfigs)
+pub async fn alter_configs<W: World>(call: &Call<'_, W>, mut request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let all = std::mem::take(&mut request.resources).into_iter();
+    let (ours, others): (Vec<_>, Vec<_>) =
+        all.partition(|resource| is_ours(call, resource.resource_type, &resource.resource_name));
+    request.resources = ours;
+    let mut response = ask!(call, Request::AlterConfigs(request), Response::AlterConfigs);
+    response.responses.extend(others.into_iter().map(|resource| LegacyResult {
+        error_code: ErrorCode::InvalidRequest.number(),
+        error_message: Some(ask_elsewhere(call, &resource.resource_name)),
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name,
+    }));
+    response
+}
+
+/// Trap 163: a broker speaks for itself, or with an empty name for all.
+fn is_ours<W: World>(call: &Call<'_, W>, resource_type: i8, name: &str) -> bool {
+    resource_type != BROKER || name.is_empty() || name.parse() == Ok(call.node.settings.node_id.0)
+}
+
+fn ask_elsewhere<W: World>(call: &Call<'_, W>, name: &str) -> String {
+    format!("this is broker {}; ask broker {name} itself", call.node.settings.node_id)
 }
 
 /// Settings in force with where they come from.
@@ -51,7 +84,8 @@ pub async fn describe_configs<W: World>(
         let mut result = DescribeConfigsResult {
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
-            error_message: None,
+            // Not null: Kafka leaves the field's default, the empty text.
+            error_message: Some(String::new()),
             ..Default::default()
         };
         match described(call, &image, resource) {
@@ -87,7 +121,7 @@ fn described<W: World>(
         TOPIC => {
             topic_name::validate(name).map_err(|error| (ErrorCode::InvalidTopicException, error.to_string()))?;
             let known = image.topic(name).is_some();
-            known.then_some(Kind::Topic).ok_or((ErrorCode::UnknownTopicOrPartition, format!("no topic {name}")))?
+            known.then_some(Kind::Topic).ok_or((ErrorCode::UnknownTopicOrPartition, String::new()))?
         }
         BROKER => Kind::Broker,
         CLIENT_METRICS => Kind::ClientMetrics,
@@ -97,10 +131,8 @@ fn described<W: World>(
         GROUP => Kind::Group,
         other => return Err((ErrorCode::InvalidRequest, format!("resources of type {other} have no configs"))),
     };
-    // Trap 163: a broker speaks for itself, or with an empty name for all.
-    let own = call.node.settings.node_id.0;
-    if kind == Kind::Broker && !name.is_empty() && name.parse() != Ok(own) {
-        return Err((ErrorCode::InvalidRequest, format!("this is broker {own}; ask broker {name} itself")));
+    if !is_ours(call, resource.resource_type, name) {
+        return Err((ErrorCode::InvalidRequest, ask_elsewhere(call, name)));
     }
     let set = Set::read(call, image, &Resource { kind, name: name.clone() });
     if kind == Kind::Broker && name.is_empty() {

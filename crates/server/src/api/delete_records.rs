@@ -2,6 +2,8 @@
 //!
 //! Source: `ReplicaManager.deleteRecords`, `Partition.deleteRecordsOnLeader`.
 
+use std::collections::BTreeMap;
+
 use milena_partition::DeleteRecordsError;
 use milena_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use milena_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
@@ -14,16 +16,20 @@ use milena_metadata::topic_name::is_internal;
 /// The wire's word for "up to the high watermark".
 const TO_HIGH_WATERMARK: i64 = -1;
 
-/// Answers each partition by itself (trap 86).
+/// Answers each partition by itself (trap 86), and once: of several offsets for it, the last counts.
 pub async fn delete_records<W: World>(call: &Call<'_, W>, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
-    let topics = request.topics.iter().map(|topic| DeleteRecordsTopicResult {
-        name: topic.name.clone(),
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|asked| match delete(call, &topic.name, asked.partition_index, asked.offset) {
-                Ok(log_start) => result(asked.partition_index, log_start, ErrorCode::None),
-                Err(error) => result(asked.partition_index, Offset::NONE, error),
+    let mut asked: BTreeMap<&str, BTreeMap<i32, i64>> = BTreeMap::new();
+    for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
+        let offsets = topic.partitions.iter().map(|partition| (partition.partition_index, partition.offset));
+        asked.entry(&topic.name).or_default().extend(offsets);
+    }
+    let topics = asked.into_iter().map(|(topic, partitions)| DeleteRecordsTopicResult {
+        name: topic.to_owned(),
+        partitions: partitions
+            .into_iter()
+            .map(|(partition, to)| match delete(call, topic, partition, to) {
+                Ok(log_start) => result(partition, log_start, ErrorCode::None),
+                Err(error) => result(partition, Offset::NONE, error),
             })
             .collect(),
     });

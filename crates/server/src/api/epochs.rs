@@ -7,7 +7,7 @@ use milena_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset
 use milena_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use milena_protocol::{ErrorCode, LeaderEpoch};
 
-use crate::api::fetch::{code, known_epoch};
+use crate::api::fetch::{claimed_epoch, code};
 use crate::dispatch::Call;
 use crate::world::World;
 
@@ -33,7 +33,7 @@ fn find<W: World>(call: &Call<'_, W>, topic: &str, asked: &OffsetForLeaderPartit
     let Some(replica) = call.node.partitions.replica(topic, asked.partition) else {
         return refused(ErrorCode::UnknownTopicOrPartition);
     };
-    let current = known_epoch(asked.current_leader_epoch);
+    let current = claimed_epoch(asked.current_leader_epoch);
     match replica.end_offset_for_epoch(LeaderEpoch(asked.leader_epoch), current) {
         None => refused(ErrorCode::KafkaStorageError),
         Some(Err(error)) => refused(code(&error)),

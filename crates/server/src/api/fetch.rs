@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use milena_partition::{Isolation, ReadError, ReadInfo, ReadRequest, Slice};
+use milena_partition::{CompressionType, Isolation, ReadError, ReadInfo, ReadRequest, Slice};
 use milena_protocol::messages::fetch_response::{
-    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use milena_protocol::messages::{FetchRequest, FetchResponse};
 use milena_protocol::wire::{External, Records};
-use milena_protocol::{ErrorCode, LeaderEpoch, Offset};
+use milena_protocol::{ErrorCode, LeaderEpoch, NodeId, Offset};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::answer::FileRange;
+use crate::api::metadata::View;
 use crate::dispatch::{Call, Outcome};
 use crate::partitions::{Hosted, Replica};
 use crate::sessions::{Context, NO_SESSION, TopicKey, Wanted};
@@ -26,6 +27,8 @@ use crate::world::World;
 const BY_ID: i16 = 13;
 /// First version that may carry zstd.
 const ZSTD_SINCE: i16 = 10;
+/// First version that may be told who leads (KIP-951).
+const LEADER_HINTS: i16 = 16;
 /// Longest wait, whatever is asked for: a quarter of an hour, above every client's own limit.
 const WAIT_MS_MAX: i32 = 15 * 60 * 1000;
 
@@ -47,17 +50,37 @@ pub async fn fetch<W: World>(call: &Call<'_, W>, request: FetchRequest) -> Outco
             return call.answer(&response);
         }
     };
-    let reads = read_or_wait(call, &request, wanted).await;
-    answer(call, &context, by_id, reads)
+    let Some(isolation) = isolation(&request) else {
+        return call.answer(&refused_request(&request, by_id, ErrorCode::UnknownServerError));
+    };
+    let asked = Asked { request, isolation };
+    let reads = read_or_wait(call, &asked, wanted).await;
+    answer(call, &asked, &context, reads)
+}
+
+/// A request whose isolation level exists.
+struct Asked {
+    request: FetchRequest,
+    isolation: Isolation,
+}
+
+impl Asked {
+    /// Most bytes of the answer; negative where the client says so.
+    fn max_bytes<W: World>(&self, call: &Call<'_, W>) -> i64 {
+        let own = i64::try_from(call.node.settings.fetch_bytes_max).unwrap_or(i64::MAX);
+        i64::from(self.request.max_bytes).min(own)
+    }
 }
 
 /// Trap 63: answers at once where nothing is asked for, enough is there, or something is wrong.
-async fn read_or_wait<W: World>(call: &Call<'_, W>, request: &FetchRequest, wanted: Vec<Wanted>) -> Vec<Read<W>> {
-    let mut reads = read_all(call, request, wanted);
-    if request.max_wait_ms <= 0 || is_enough(&reads, request.min_bytes) {
+async fn read_or_wait<W: World>(call: &Call<'_, W>, asked: &Asked, wanted: Vec<Wanted>) -> Vec<Read<W>> {
+    let mut reads = read_all(call, asked, wanted);
+    let (max_wait_ms, min_bytes) = (asked.request.max_wait_ms, i64::from(asked.request.min_bytes));
+    let min_bytes = min_bytes.min(asked.max_bytes(call));
+    if max_wait_ms <= 0 || is_enough(&reads, min_bytes) {
         return reads;
     }
-    let deadline = Instant::now() + Duration::from_millis(request.max_wait_ms.min(WAIT_MS_MAX) as u64);
+    let deadline = Instant::now() + Duration::from_millis(max_wait_ms.min(WAIT_MS_MAX) as u64);
     let notify = Arc::new(Notify::new());
     let by_id = call.version() >= BY_ID;
     let waiting: Vec<_> = reads
@@ -67,8 +90,8 @@ async fn read_or_wait<W: World>(call: &Call<'_, W>, request: &FetchRequest, want
         .collect();
     loop {
         // Whoever appended between the first read and `wait` did not notify us: look before sleeping.
-        reads = read_all(call, request, reads.into_iter().map(|read| read.wanted).collect());
-        if is_enough(&reads, request.min_bytes) {
+        reads = read_all(call, asked, reads.into_iter().map(|read| read.wanted).collect());
+        if is_enough(&reads, min_bytes) {
             break;
         }
         tokio::select! {
@@ -81,69 +104,95 @@ async fn read_or_wait<W: World>(call: &Call<'_, W>, request: &FetchRequest, want
     reads
 }
 
-fn is_enough<W: World>(reads: &[Read<W>], min_bytes: i32) -> bool {
+fn is_enough<W: World>(reads: &[Read<W>], min_bytes: i64) -> bool {
     let size: usize = reads.iter().map(|read| read.data.records.size_bytes()).sum();
     let special = |read: &Read<W>| read.data.error_code != 0 || read.data.diverging_epoch.epoch >= 0;
-    reads.is_empty() || size as i64 >= i64::from(min_bytes) || reads.iter().any(special)
+    reads.is_empty() || size as i64 >= min_bytes || reads.iter().any(special)
 }
 
 /// One pass over all partitions, in their order, within the limits of the request.
-fn read_all<W: World>(call: &Call<'_, W>, request: &FetchRequest, wanted: Vec<Wanted>) -> Vec<Read<W>> {
-    let limit = usize::try_from(request.max_bytes).unwrap_or(0).min(call.node.settings.fetch_bytes_max);
-    let mut budget = Budget { left: limit, nothing_yet: true };
-    wanted.into_iter().map(|wanted| read_one(call, request, wanted, &mut budget)).collect()
+fn read_all<W: World>(call: &Call<'_, W>, asked: &Asked, wanted: Vec<Wanted>) -> Vec<Read<W>> {
+    let mut budget = Budget { left: asked.max_bytes(call), nothing_yet: true };
+    wanted.into_iter().map(|wanted| read_one(call, asked, wanted, &mut budget)).collect()
 }
 
 /// What an answer may still hold.
 struct Budget {
-    left: usize,
+    /// Negative at first where the client says so.
+    left: i64,
     /// Trap 59: the first partition that has something returns a whole batch, however large.
     nothing_yet: bool,
 }
 
-fn read_one<W: World>(call: &Call<'_, W>, request: &FetchRequest, wanted: Wanted, budget: &mut Budget) -> Read<W> {
+fn read_one<W: World>(call: &Call<'_, W>, asked: &Asked, wanted: Wanted, budget: &mut Budget) -> Read<W> {
     let partition = &wanted.partition;
     let replica = match replica_of(call, &wanted, call.version() >= BY_ID) {
         Ok(replica) => replica,
         Err(error) => return refused(wanted, error),
     };
-    if call.version() < ZSTD_SINCE
-        && matches!(replica.settings().compression, milena_partition::CompressionType::Zstd(_))
-    {
+    let compression = replica.settings().compression;
+    if call.version() < ZSTD_SINCE && matches!(compression, CompressionType::Zstd(_)) {
         return refused(wanted, ErrorCode::UnsupportedCompressionType);
     }
+    if follower(&asked.request).is_some_and(|node| !follows(call, &replica, node)) {
+        return unread(wanted, ErrorCode::NotLeaderOrFollower);
+    }
+    let max_bytes = i64::from(partition.partition_max_bytes).min(budget.left);
     let read = ReadRequest {
         offset: Offset(partition.fetch_offset),
-        max_bytes: usize::try_from(partition.partition_max_bytes).unwrap_or(0).min(budget.left),
+        max_bytes: usize::try_from(max_bytes).unwrap_or(0),
         min_one_batch: budget.nothing_yet,
-        isolation: isolation(request),
+        isolation: asked.isolation,
         current_leader_epoch: known_epoch(partition.current_leader_epoch),
         last_fetched_epoch: known_epoch(partition.last_fetched_epoch),
     };
     match replica.read(&read) {
-        None => refused(wanted, ErrorCode::KafkaStorageError),
-        Some(Err(error)) => refused(wanted, code(&error)),
+        None => unread(wanted, ErrorCode::KafkaStorageError),
+        Some(Err(error)) => unread(wanted, code(&error)),
+        // A negative limit is refused where there is something that it could limit.
+        Some(Ok(info)) if max_bytes < 0 && read.offset < info.marks.high_watermark => {
+            unread(wanted, ErrorCode::UnknownServerError)
+        }
         Some(Ok(info)) => {
             let size = info.slice.size_bytes();
-            budget.left = budget.left.saturating_sub(size);
+            budget.left = (budget.left - size as i64).max(0);
             budget.nothing_yet &= size == 0;
             found(wanted, info)
         }
     }
 }
 
-fn isolation(request: &FetchRequest) -> Isolation {
-    let follower = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
-    match request.isolation_level {
-        _ if follower => Isolation::LogEnd,
-        1 => Isolation::ReadCommitted,
-        _ => Isolation::ReadUncommitted,
+/// `None` for isolation levels that do not exist.
+fn isolation(request: &FetchRequest) -> Option<Isolation> {
+    match (follower(request), request.isolation_level) {
+        (Some(_), 0 | 1) => Some(Isolation::LogEnd),
+        (None, 0) => Some(Isolation::ReadUncommitted),
+        (None, 1) => Some(Isolation::ReadCommitted),
+        _ => None,
     }
 }
 
-/// −1 means that the client does not know.
-pub(crate) fn known_epoch(epoch: i32) -> Option<LeaderEpoch> {
+/// The node that fetches in order to replicate.
+fn follower(request: &FetchRequest) -> Option<NodeId> {
+    Some(NodeId(request.replica_id.max(request.replica_state.replica_id))).filter(|node| node.0 >= 0)
+}
+
+/// Whether `node` keeps another replica of the partition.
+fn follows<W: World>(call: &Call<'_, W>, replica: &Replica<W::Disk>, node: NodeId) -> bool {
+    let image = call.node.image();
+    let topic = image.topic_by_id(replica.topic_id());
+    let partition = topic.and_then(|topic| topic.partitions.get(&replica.topic_partition().partition));
+    node != call.node.settings.node_id && partition.is_some_and(|partition| partition.replicas.contains(&node))
+}
+
+/// In Fetch a negative epoch means that the client does not know.
+fn known_epoch(epoch: i32) -> Option<LeaderEpoch> {
     (epoch >= 0).then_some(LeaderEpoch(epoch))
+}
+
+/// In ListOffsets and OffsetForLeaderEpoch only −1 means that: other negative epochs are older than ours.
+pub(crate) fn claimed_epoch(epoch: i32) -> Option<LeaderEpoch> {
+    Some(LeaderEpoch(epoch)).filter(|epoch| *epoch != LeaderEpoch::NONE)
 }
 
 fn replica_of<W: World>(call: &Call<'_, W>, wanted: &Wanted, by_id: bool) -> Result<Arc<Replica<W::Disk>>, ErrorCode> {
@@ -168,15 +217,36 @@ pub(crate) fn code(error: &ReadError) -> ErrorCode {
     }
 }
 
+/// The whole request is refused; before version 13 each of its partitions says so too.
+fn refused_request(request: &FetchRequest, by_id: bool, error: ErrorCode) -> FetchResponse {
+    let topics = request.topics.iter().filter(|_| !by_id).map(|topic| FetchableTopicResponse {
+        topic: topic.topic.clone(),
+        topic_id: topic.topic_id,
+        partitions: topic.partitions.iter().map(|asked| failed(asked.partition, error)).collect(),
+    });
+    let (error_code, session_id) = (error.number(), request.session_id);
+    FetchResponse { error_code, session_id, responses: topics.collect(), ..Default::default() }
+}
+
+/// Refused before the log was asked.
 fn refused<W: World>(wanted: Wanted, error: ErrorCode) -> Read<W> {
-    let data = PartitionData {
-        partition_index: wanted.partition.partition,
+    Read { data: failed(wanted.partition.partition, error), wanted, range: None }
+}
+
+/// Refused by the log: Kafka's list of aborted transactions is null then, not empty.
+fn unread<W: World>(wanted: Wanted, error: ErrorCode) -> Read<W> {
+    let data = PartitionData { aborted_transactions: None, ..failed(wanted.partition.partition, error) };
+    Read { wanted, data, range: None }
+}
+
+fn failed(partition: i32, error: ErrorCode) -> PartitionData {
+    PartitionData {
+        partition_index: partition,
         error_code: error.number(),
         high_watermark: -1,
         records: Records::Bytes(Bytes::new()),
         ..Default::default()
-    };
-    Read { wanted, data, range: None }
+    }
 }
 
 fn found<W: World>(wanted: Wanted, info: ReadInfo<<W::Disk as milena_base::Disk>::File>) -> Read<W> {
@@ -208,8 +278,8 @@ fn found<W: World>(wanted: Wanted, info: ReadInfo<<W::Disk as milena_base::Disk>
 }
 
 /// Keeps what the session has not told yet, and sends it.
-fn answer<W: World>(call: &Call<'_, W>, context: &Context, by_id: bool, reads: Vec<Read<W>>) -> Outcome<W::Disk> {
-    let node = call.node;
+fn answer<W: World>(call: &Call<'_, W>, asked: &Asked, context: &Context, reads: Vec<Read<W>>) -> Outcome<W::Disk> {
+    let (node, by_id) = (call.node, call.version() >= BY_ID);
     let mut ranges = Vec::new();
     let mut told = Vec::with_capacity(reads.len());
     for mut read in reads {
@@ -229,8 +299,36 @@ fn answer<W: World>(call: &Call<'_, W>, context: &Context, by_id: bool, reads: V
     };
     let size: usize = told.iter().map(|(_, data)| data.records.size_bytes()).sum();
     node.metrics.fetched_bytes.inc_by(size as u64);
-    let response = FetchResponse { session_id, responses: by_topic(told), ..Default::default() };
+    let mut node_endpoints = add_leader_hints(call, &mut told);
+    if follower(&asked.request).is_some() {
+        // Followers hear of leaders from the controller, and know every address.
+        node_endpoints.clear();
+    }
+    let response = FetchResponse { session_id, responses: by_topic(told), node_endpoints, ..Default::default() };
     call.answer_with(&response, ranges)
+}
+
+/// KIP-951: a reader that asked the wrong node, or in an old epoch, is told who leads.
+fn add_leader_hints<W: World>(call: &Call<'_, W>, told: &mut [(Wanted, PartitionData)]) -> Vec<NodeEndpoint> {
+    let mut endpoints: Vec<NodeEndpoint> = Vec::new();
+    if call.version() < LEADER_HINTS {
+        return endpoints;
+    }
+    let image = call.node.image();
+    let view = View { image: &image, listener: &call.peer.listener, version: call.version() };
+    let wrong_leader = [ErrorCode::NotLeaderOrFollower.number(), ErrorCode::FencedLeaderEpoch.number()];
+    for (wanted, data) in told.iter_mut().filter(|(_, data)| wrong_leader.contains(&data.error_code)) {
+        let topic = image.topic_by_id(wanted.topic.id);
+        let Some(partition) = topic.and_then(|topic| topic.partitions.get(&data.partition_index)) else { continue };
+        data.current_leader =
+            LeaderIdAndEpoch { leader_id: partition.leader.0, leader_epoch: partition.leader_epoch.0 };
+        let Some(broker) = image.broker(partition.leader) else { continue };
+        let Some((host, port)) = view.address(broker) else { continue };
+        if endpoints.iter().all(|endpoint| endpoint.node_id != broker.id.0) {
+            endpoints.push(NodeEndpoint { node_id: broker.id.0, host, port, rack: broker.rack.clone() });
+        }
+    }
+    endpoints
 }
 
 /// A positive number that nobody can guess.

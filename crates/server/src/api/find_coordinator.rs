@@ -3,9 +3,9 @@
 //! Source: `KafkaApis.getCoordinator`.
 
 use milena_coordinators::group::partition_for;
-use milena_protocol::ErrorCode;
 use milena_protocol::messages::find_coordinator_response::Coordinator;
 use milena_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
+use milena_protocol::{ErrorCode, Uuid};
 
 use crate::api::metadata::View;
 use crate::auto_create;
@@ -21,6 +21,8 @@ const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
 /// First version that asks for several keys.
 const BATCH_SINCE: i16 = 4;
+/// First version that knows share partitions.
+const SHARE_SINCE: i16 = 6;
 
 /// Finds coordinators; creates the internal topic when it is needed for the first time (trap 24).
 pub async fn find_coordinator<W: World>(
@@ -35,11 +37,20 @@ pub async fn find_coordinator<W: World>(
     let found = find(call, request.key_type, request.key);
     FindCoordinatorResponse {
         error_code: found.error_code,
-        error_message: found.error_message,
+        error_message: found.error_message.map(|message| older_message(found.error_code, message)),
         node_id: found.node_id,
         host: found.host,
         port: found.port,
         ..Default::default()
+    }
+}
+
+/// Before several keys could be asked for, every answer had a message.
+fn older_message(error_code: i16, message: String) -> String {
+    match ErrorCode::from_number(error_code) {
+        ErrorCode::None => "NONE".to_owned(),
+        error if message.is_empty() => error.about().to_owned(),
+        _ => message,
     }
 }
 
@@ -67,12 +78,13 @@ fn leader<W: World>(
     match key_type {
         GROUP => {}
         TRANSACTION => return Err((ErrorCode::CoordinatorNotAvailable, "this broker serves no transactions yet")),
-        SHARE if call.version() >= 6 => {
+        SHARE if call.version() < SHARE_SINCE || !is_share_key(key) => return Err((ErrorCode::InvalidRequest, "")),
+        SHARE => {
             return Err((ErrorCode::CoordinatorNotAvailable, "this broker serves no share groups yet"));
         }
         _ => return Err((ErrorCode::InvalidRequest, "no such type of coordinator")),
     }
-    let unavailable = (ErrorCode::CoordinatorNotAvailable, ErrorCode::CoordinatorNotAvailable.about());
+    let unavailable = (ErrorCode::CoordinatorNotAvailable, "");
     let image = call.node.image();
     let Some(topic) = image.topic(GROUPS_TOPIC) else {
         auto_create::start(call.node, std::iter::once(&GROUPS_TOPIC.to_owned()));
@@ -83,4 +95,28 @@ fn leader<W: World>(
     let broker = image.broker(partition.leader).filter(|broker| !broker.fenced).ok_or(unavailable)?;
     let (host, port) = view.address(broker).ok_or(unavailable)?;
     Ok((broker.id.0, host, port))
+}
+
+/// `group:topic id:partition`, where the group's id may have colons too (`SharePartitionKey.validate`).
+fn is_share_key(key: &str) -> bool {
+    let mut parts = key.rsplitn(3, ':');
+    let (partition, topic, group) = (parts.next(), parts.next(), parts.next());
+    partition.is_some_and(|partition| partition.parse::<i32>().is_ok())
+        && topic.is_some_and(|topic| Uuid::parse(topic).is_some())
+        && group.is_some_and(|group| !group.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_partition_is_named_by_group_topic_id_and_partition() {
+        for good in ["g:AAAAAAAAAAAAAAAAAAAAAQ:0", "a:b:AAAAAAAAAAAAAAAAAAAAAQ:7"] {
+            assert!(is_share_key(good), "{good}");
+        }
+        for bad in ["", "g", "g:0", " :AAAAAAAAAAAAAAAAAAAAAQ:0", "g:t:0", "g:AAAAAAAAAAAAAAAAAAAAAQ:x"] {
+            assert!(!is_share_key(bad), "{bad}");
+        }
+    }
 }

@@ -293,17 +293,11 @@ pub async fn list_groups<W: World>(call: &Call<'_, W>, request: ListGroupsReques
     listed
 }
 
-/// Deletes empty groups.
+/// Deletes empty groups. A group without a name was possible once and may be deleted.
 pub async fn delete_groups<W: World>(call: &Call<'_, W>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());
     for (shard, asked) in by_shard(call, request.groups_names) {
-        let (good, bad): (Vec<_>, Vec<_>) = asked.into_iter().partition(|group| !group.is_empty());
-        let refusal = Request::DeleteGroups(bad).failure(call.version(), ErrorCode::InvalidGroupId);
-        results.extend(expect!(refusal, Response::DeleteGroups));
-        if good.is_empty() {
-            continue;
-        }
-        let response = call.node.shards.ask(shard, context(call), Request::DeleteGroups(good)).await;
+        let response = call.node.shards.ask(shard, context(call), Request::DeleteGroups(asked)).await;
         results.extend(expect!(response, Response::DeleteGroups));
     }
     DeleteGroupsResponse { results, ..Default::default() }

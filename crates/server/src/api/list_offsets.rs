@@ -11,49 +11,51 @@ use milena_protocol::messages::list_offsets_response::{ListOffsetsPartitionRespo
 use milena_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use milena_protocol::{ErrorCode, Offset};
 
-use crate::api::fetch::{code, known_epoch};
+use crate::api::fetch::{claimed_epoch, code};
 use crate::dispatch::Call;
 use crate::world::World;
 
 /// Replica id of a consumer.
 const CONSUMER: i32 = -1;
 
-/// Answers each partition by itself.
+/// The partitions of a request, and how often each stands there.
+type Asked<'a> = BTreeMap<&'a str, BTreeMap<i32, (&'a ListOffsetsPartition, usize)>>;
+
+/// Answers each partition by itself, and once; one that was asked for twice is refused.
 pub async fn list_offsets<W: World>(call: &Call<'_, W>, request: ListOffsetsRequest) -> ListOffsetsResponse {
-    let times = times_asked(&request);
-    let isolation = isolation(&request);
+    let Some(isolation) = isolation(&request) else { return refused_request(&request, ErrorCode::UnknownServerError) };
     let mut response = ListOffsetsResponse::default();
-    for topic in &request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in &topic.partitions {
-            let answer = match times[&(topic.name.as_str(), asked.partition_index)] {
-                1 => find(call, &topic.name, asked, isolation).await,
-                _ => refused(asked, ErrorCode::InvalidRequest),
-            };
-            partitions.push(answer);
+    for (topic, partitions) in asked(&request) {
+        let mut answers = Vec::with_capacity(partitions.len());
+        for (partition, times) in partitions.into_values() {
+            answers.push(match times {
+                1 => find(call, topic, partition, isolation).await,
+                _ => refused(partition, ErrorCode::InvalidRequest),
+            });
         }
-        response.topics.push(ListOffsetsTopicResponse { name: topic.name.clone(), partitions });
+        response.topics.push(ListOffsetsTopicResponse { name: topic.to_owned(), partitions: answers });
     }
     response
 }
 
-/// How often each partition stands in the request: twice is refused.
-fn times_asked(request: &ListOffsetsRequest) -> BTreeMap<(&str, i32), usize> {
-    let mut times = BTreeMap::new();
-    for topic in &request.topics {
+fn asked(request: &ListOffsetsRequest) -> Asked<'_> {
+    let mut asked = Asked::new();
+    for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
+        let partitions = asked.entry(topic.name.as_str()).or_default();
         for partition in &topic.partitions {
-            *times.entry((topic.name.as_str(), partition.partition_index)).or_insert(0) += 1;
+            partitions.entry(partition.partition_index).or_insert((partition, 0)).1 += 1;
         }
     }
-    times
+    asked
 }
 
-/// Trap 80: what "latest" means depends on who asks.
-fn isolation(request: &ListOffsetsRequest) -> Isolation {
+/// Trap 80: what "latest" means depends on who asks. `None` for isolation levels that do not exist.
+fn isolation(request: &ListOffsetsRequest) -> Option<Isolation> {
     match (request.replica_id, request.isolation_level) {
-        (CONSUMER, 1) => Isolation::ReadCommitted,
-        (CONSUMER, _) => Isolation::ReadUncommitted,
-        _ => Isolation::LogEnd,
+        (CONSUMER, 0) => Some(Isolation::ReadUncommitted),
+        (CONSUMER, 1) => Some(Isolation::ReadCommitted),
+        (_, 0 | 1) => Some(Isolation::LogEnd),
+        _ => None,
     }
 }
 
@@ -79,7 +81,7 @@ async fn find<W: World>(
     let Some(replica) = call.node.partitions.replica(topic, asked.partition_index) else {
         return refused(asked, ErrorCode::UnknownTopicOrPartition);
     };
-    let epoch = known_epoch(asked.current_leader_epoch);
+    let epoch = claimed_epoch(asked.current_leader_epoch);
     match replica.offset_for(&*call.node.world, spec, isolation, epoch).await {
         None => refused(asked, ErrorCode::KafkaStorageError),
         Some(Err(error)) => refused(asked, code(&error)),
@@ -92,6 +94,14 @@ async fn find<W: World>(
             ..Default::default()
         },
     }
+}
+
+fn refused_request(request: &ListOffsetsRequest, error: ErrorCode) -> ListOffsetsResponse {
+    let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
+        name: topic.name.clone(),
+        partitions: topic.partitions.iter().map(|asked| refused(asked, error)).collect(),
+    });
+    ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
 }
 
 fn refused(asked: &ListOffsetsPartition, error: ErrorCode) -> ListOffsetsPartitionResponse {

@@ -2,6 +2,8 @@
 //!
 //! Source: `KafkaApis.handleTopicMetadataRequest`, `KRaftMetadataCache`.
 
+use std::collections::BTreeSet;
+
 use milena_metadata::image::{Broker, Image, Partition, Topic};
 use milena_metadata::topic_name;
 use milena_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -50,11 +52,12 @@ pub async fn metadata<W: World>(call: &Call<'_, W>, request: MetadataRequest) ->
     response
 }
 
-/// Names and ids may be given only where the version can mean them.
+/// A topic must have a name or an id, and before ids could be meant, a name and no id.
 fn refused(request: &MetadataRequest, version: i16) -> Option<MetadataResponse> {
     let topics = request.topics.as_ref()?;
+    let by_id = version >= BY_ID && topics.iter().any(|topic| topic.topic_id != Uuid::ZERO);
     let wrong = |topic: &MetadataRequestTopic| topic.name.is_none() || topic.topic_id != Uuid::ZERO;
-    if version >= BY_ID || !topics.iter().any(wrong) {
+    if by_id || !topics.iter().any(wrong) {
         return None;
     }
     let topics = topics.iter().map(|topic| MetadataResponseTopic {
@@ -74,6 +77,7 @@ fn asked(request: &MetadataRequest, version: i16) -> Option<Vec<MetadataRequestT
     }
 }
 
+/// Topics that are asked for by name or id, each once.
 fn named<W: World>(
     call: &Call<'_, W>,
     view: &View<'_>,
@@ -81,20 +85,19 @@ fn named<W: World>(
     may_create: bool,
 ) -> Vec<MetadataResponseTopic> {
     // As soon as one topic is named by id, names are not looked at.
-    if asked.iter().any(|topic| topic.topic_id != Uuid::ZERO) {
-        let ids = asked.iter().map(|topic| topic.topic_id).filter(|id| *id != Uuid::ZERO);
-        return ids.map(|id| view.topic_by_id(id)).collect();
+    let ids: BTreeSet<Uuid> = asked.iter().map(|topic| topic.topic_id).filter(|id| *id != Uuid::ZERO).collect();
+    if !ids.is_empty() {
+        return ids.into_iter().map(|id| view.topic_by_id(id)).collect();
     }
+    let names: BTreeSet<&String> = asked.iter().filter_map(|topic| topic.name.as_ref()).collect();
     let mut answered = Vec::new();
     let mut missing = Vec::new();
-    for name in asked.iter().filter_map(|topic| topic.name.as_ref()) {
+    for name in names {
         match view.image.topic(name) {
             Some(topic) => answered.push(view.topic(topic)),
             None => missing.push(name.clone()),
         }
     }
-    missing.sort();
-    missing.dedup();
     if may_create && call.node.settings.auto_create_topics {
         auto_create::start(call.node, missing.iter().filter(|name| topic_name::validate(name).is_ok()));
     }

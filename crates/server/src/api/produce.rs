@@ -2,11 +2,12 @@
 //!
 //! Source: `KafkaApis.handleProduceRequest`, `ReplicaManager.appendRecords`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use milena_base::Millis;
 use milena_metadata::image::Image;
-use milena_partition::Appended;
+use milena_partition::{AppendError, Appended, begins_transactional};
 use milena_protocol::messages::produce_request::PartitionProduceData;
 use milena_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
@@ -29,30 +30,72 @@ const LEADER_HINTS: i16 = 10;
 /// The client id that may write to internal topics (trap 52).
 const ADMIN_CLIENT: &str = "__admin_client";
 
+/// What is to be appended, by topic and partition. A partition that stands twice in a request is appended to and
+/// answered once: what came last counts.
+type Asked = BTreeMap<(String, Uuid), BTreeMap<i32, PartitionProduceData>>;
+
 /// Appends what is sent and answers, unless the producer wants no answer.
 pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> Outcome<W::Disk> {
     let started = Instant::now();
-    let mut response = ProduceResponse::default();
-    for topic in request.topic_data {
-        let name = named(call, &topic.name, topic.topic_id);
-        let mut answers = Vec::with_capacity(topic.partition_data.len());
-        for data in topic.partition_data {
-            answers.push(append(call, name.as_deref(), data, request.acks).await);
-        }
-        response.responses.push(TopicProduceResponse {
-            name: topic.name,
-            topic_id: topic.topic_id,
-            partition_responses: answers,
-        });
+    let acks = request.acks;
+    let mut asked = Asked::new();
+    for topic in request.topic_data.into_iter().filter(|topic| !topic.partition_data.is_empty()) {
+        let partitions = asked.entry((topic.name, topic.topic_id)).or_default();
+        partitions.extend(topic.partition_data.into_iter().map(|data| (data.index, data)));
     }
+    let mut response = match check_first_batches(&asked, request.transactional_id.is_some()) {
+        Ok(()) => append_all(call, asked, acks).await,
+        Err((error, message)) => refused_request(asked, error, message.as_deref()),
+    };
     call.node.metrics.produce_seconds.observe(started.elapsed().as_secs_f64());
-    if request.acks == 0 {
+    if acks == 0 {
         return silence(&response);
     }
     if call.version() >= LEADER_HINTS {
         add_leader_hints(call, &mut response);
     }
     call.answer(&response)
+}
+
+/// Trap 49: a request with a batch of a transaction needs a transactional id. To know that, Kafka looks at the first
+/// batch of each partition, and where that is none, the whole request fails.
+fn check_first_batches(asked: &Asked, has_transactional_id: bool) -> Result<(), (ErrorCode, Option<String>)> {
+    for data in asked.values().flat_map(BTreeMap::values) {
+        let Records::Bytes(bytes) = &data.records else { continue };
+        match begins_transactional(bytes) {
+            Ok(true) if has_transactional_id => return Ok(()),
+            Ok(true) => return Err((ErrorCode::TransactionalIdAuthorizationFailed, None)),
+            Ok(false) => {}
+            Err(invalid) => {
+                return Err((invalid.code, Some(format!("no batch begins the records of partition {}", data.index))));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn append_all<W: World>(call: &Call<'_, W>, asked: Asked, acks: i16) -> ProduceResponse {
+    let mut response = ProduceResponse::default();
+    for ((name, topic_id), partitions) in asked {
+        let found = named(call, &name, topic_id);
+        let mut answers = Vec::with_capacity(partitions.len());
+        for data in partitions.into_values() {
+            answers.push(append(call, found.as_deref(), data, acks).await);
+        }
+        response.responses.push(TopicProduceResponse { name, topic_id, partition_responses: answers });
+    }
+    response
+}
+
+fn refused_request(asked: Asked, error: ErrorCode, message: Option<&str>) -> ProduceResponse {
+    let answer =
+        |index: i32| PartitionProduceResponse { error_message: message.map(str::to_owned), ..failed(index, error) };
+    let responses = asked.into_iter().map(|((name, topic_id), partitions)| TopicProduceResponse {
+        name,
+        topic_id,
+        partition_responses: partitions.into_keys().map(answer).collect(),
+    });
+    ProduceResponse { responses: responses.collect(), ..Default::default() }
 }
 
 /// The topic's name; from version 13 on it must be found by its id.
@@ -149,8 +192,10 @@ fn refused_answer<D: milena_base::Disk>(
                 answer.log_start_offset = replica.marks().map_or(Offset::NONE, |marks| marks.log_start).0;
             }
         }
-        Refused::Append(error) => {
-            answer.error_message = Some(error.to_string());
+        Refused::UnverifiedTransaction => answer.error_message = Some(refused.to_string()),
+        // The errors that Kafka expects; what it does not expect has the log start, but never a message.
+        Refused::Append(AppendError::NotLeader | AppendError::LargerThanSegment { .. } | AppendError::Disk(_)) => {}
+        Refused::Append(_) => {
             answer.log_start_offset = replica.marks().map_or(Offset::NONE, |marks| marks.log_start).0;
         }
         Refused::Offline => {}

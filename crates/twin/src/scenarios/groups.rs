@@ -610,7 +610,6 @@ fn delete(x: &mut Exchange) {
     x.quietly(3, &leaving(&group, &[(&joined.member_id, None)]));
     x.ask(2, &deleting(&[&group, &group]));
     x.ask(2, &deleting(&[&group]));
-    x.ask(2, &deleting(&[""]));
     x.ask(2, &deleting(&[]));
     described(x, &group);
 }

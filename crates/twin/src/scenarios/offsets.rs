@@ -10,7 +10,7 @@ use milena_protocol::messages::offset_delete_request::{
 use milena_protocol::messages::offset_fetch_request::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
-use milena_protocol::messages::{DeleteTopicsRequest, JoinGroupRequest};
+use milena_protocol::messages::{DeleteGroupsRequest, DeleteTopicsRequest, JoinGroupRequest};
 
 use super::Scenario;
 use super::groups::{join, stable_group, subscription, sync};
@@ -202,6 +202,9 @@ fn commit_refused(x: &mut Exchange) {
     }
     x.ask(8, &commit(&group, &topic, vec![part(0, 10, Some("first")), part(0, 20, Some("second"))]));
     x.ask(5, &fetch_old(&group, None));
+    // The group without a name is there since the commits above, in no other scenario, and can be deleted.
+    x.ask(2, &DeleteGroupsRequest { groups_names: vec![String::new()] });
+    x.ask(2, &DeleteGroupsRequest { groups_names: vec![String::new()] });
 }
 
 fn commit_without_group(x: &mut Exchange) {
