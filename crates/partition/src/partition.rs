@@ -115,7 +115,7 @@ impl<D: Disk> Partition<D> {
         header.base_offset = self.log.log_end();
         header.partition_leader_epoch = self.epoch;
         let written = self.write(now, &header, batch);
-        self.offline |= written.is_err();
+        self.offline |= written.as_ref().is_err_and(|error| !is_disk_full(error));
         let rolled = written?;
         let high_watermark_moved = self.advance_high_watermark();
         Ok(Appended {
@@ -161,7 +161,7 @@ impl<D: Disk> Partition<D> {
         let rolled = self.log.append(now, header, &bytes[HEADER_BYTES..])?;
         if rolled {
             // The producers as of the new segment's start, from which a crash would have to read.
-            self.write_snapshot(header.base_offset)?;
+            self.write_snapshot(header.base_offset).map_err(io::Error::other)?;
         }
         if header.attributes.is_control() {
             let mut stamped = BytesMut::from(&bytes[..]);
@@ -383,6 +383,11 @@ impl<D: Disk> Partition<D> {
         self.is_flushed(high_watermark_moved)
     }
 
+    /// Whether nothing is written any more.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
     /// A flush failed, or the directory is offline for another reason: nothing is written any more.
     pub fn go_offline(&mut self) {
         self.offline = true;
@@ -472,6 +477,11 @@ impl<D: Disk> Partition<D> {
     pub fn log(&self) -> &Log<D> {
         &self.log
     }
+}
+
+/// Whether a write failed for want of room: then nothing of it is left, and the next one may succeed.
+pub fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn offline() -> io::Error {

@@ -186,13 +186,24 @@ impl<D: Disk> Segment<D> {
             let mut batch = [0; COPIED_BYTES_MAX];
             batch[..HEADER_BYTES].copy_from_slice(&head);
             batch[HEADER_BYTES..size].copy_from_slice(tail);
-            file.write_at(&batch[..size], self.size_bytes)?;
+            self.write_or_cut(&file, &batch[..size], &[])?;
         } else {
-            file.write_at(&head, self.size_bytes)?;
-            file.write_at(tail, self.size_bytes + HEADER_BYTES as u64)?;
+            self.write_or_cut(&file, &head, tail)?;
         }
         self.is_dirty = true;
-        self.note(disk, header, settings)
+        // The batch is in the file but not counted: nobody can say any more what a full disk left out.
+        self.note(disk, header, settings).map_err(io::Error::other)
+    }
+
+    /// Writes at the end of the file; what a failed write left there is cut off again, so that the file ends with a
+    /// whole batch.
+    fn write_or_cut(&self, file: &D::File, head: &[u8], tail: &[u8]) -> io::Result<()> {
+        let end = self.size_bytes + head.len() as u64;
+        let written = file.write_at(head, self.size_bytes).and_then(|()| file.write_at(tail, end));
+        if written.is_err() {
+            file.truncate(self.size_bytes).map_err(io::Error::other)?;
+        }
+        written
     }
 
     /// Counts a batch that stands at the end of the file: newest time, index entries.

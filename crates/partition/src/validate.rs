@@ -20,7 +20,7 @@ use crate::{CompressionType, LogSettings, TimestampType};
 /// Bound on what one batch may inflate to while it is walked through; nothing of it is kept.
 const WALKED_BYTES_MAX: usize = 1 << 30;
 /// Bound on what one batch may inflate to where it must be compressed anew.
-const REBUILT_BYTES_MAX: usize = 256 << 20;
+const REBUILT_BYTES_MAX: usize = 64 << 20;
 /// With this many bad records, the rest is not looked at.
 const RECORD_ERRORS_MAX: usize = 10_000;
 /// The smallest length that any format of Kafka has had.

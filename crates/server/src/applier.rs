@@ -161,7 +161,7 @@ fn open_one<W: World>(node: &Node<W>, wanted: Wanted) -> Option<Arc<Replica<W::D
                 warn!(partition = %topic_partition, bytes = recovered.truncated_bytes, "torn end of the log cut off");
             }
             node.directory.unlink_later(recovered.unlinks);
-            Some(Replica::new(partition))
+            Some(Replica::new(partition, &node.inflating))
         }
         Err(failure) => {
             error!(partition = %topic_partition, %failure, "replica is offline");

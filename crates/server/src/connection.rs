@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use milena_protocol::ApiKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, warn};
 
@@ -100,6 +101,7 @@ async fn answer_one<W: World>(
     output: &mut Output,
     frame: RequestFrame,
 ) -> Result<(), End> {
+    let is_long_poll = may_wait_long(&frame.bytes);
     let mut pending = pin!(dispatch(node, peer, frame.bytes));
     let at_once = poll_fn(|context| match pending.as_mut().poll(context) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
@@ -109,7 +111,11 @@ async fn answer_one<W: World>(
         Some(outcome) => outcome,
         None => {
             output.flush(stream).await.map_err(FrameError::Io)?;
-            wait_for(pending, stream, frames).await?
+            match is_long_poll {
+                true => wait_for(pending, stream, frames).await?,
+                // What the peer has sent is done, also if it went away since.
+                false => pending.await,
+            }
         }
     };
     drop(frame.reservation);
@@ -122,6 +128,13 @@ async fn answer_one<W: World>(
             Err(End::Refused(reason))
         }
     }
+}
+
+/// Whether a request waits for what others do: then there is no use in it once its peer is gone.
+fn may_wait_long(frame: &[u8]) -> bool {
+    let key = frame.first_chunk().map(|key| i16::from_be_bytes(*key));
+    key.and_then(ApiKey::from_number)
+        .is_some_and(|key| matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup))
 }
 
 /// Waits for an answer, and gives up when the peer is gone.

@@ -10,7 +10,7 @@ use milena_base::Disk;
 use milena_metadata::image::Image;
 use milena_partition::Marks;
 use milena_protocol::{BrokerEpoch, Offset, TopicPartition, Uuid};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use crate::account::Account;
@@ -50,6 +50,8 @@ pub struct Node<W: World> {
     pub control: ControlHandle,
     /// The door to the group coordinator.
     pub shards: Shards<W>,
+    /// Compressed batches that may be looked into at the same time: as many as there are cores.
+    pub inflating: Arc<Semaphore>,
     /// Fetch sessions.
     pub sessions: Sessions,
     /// Memory for request frames.
@@ -104,6 +106,9 @@ impl<W: World> Node<W> {
         }
         let image = self.image();
         match image.broker(self.settings.node_id) {
+            Some(broker) if !broker.fenced && self.partitions.all().iter().any(|replica| replica.is_refusing()) => {
+                Err("the disk takes no records of some partitions; the log says why")
+            }
             Some(broker) if !broker.fenced => Ok(()),
             Some(_) => Err("the broker is fenced"),
             None => Err("the broker is not registered"),
@@ -162,6 +167,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
         partitions: Partitions::new(),
         control,
         shards,
+        inflating: Arc::new(Semaphore::new(world.cores())),
         sessions: Sessions::new(settings.fetch_sessions_max),
         account: Account::new(settings.memory_bytes, settings.request_bytes_max),
         connections: Connections::default(),

@@ -6,22 +6,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use milena_base::{Disk, Millis};
 use milena_partition::{
-    AppendError, Appended, DeleteRecordsError, EpochEnd, FoundOffset, InvalidBatch, Isolation, LogSettings, Marks,
-    OffsetSpec, Origin, Partition, ReadError, ReadInfo, ReadRequest, Rules, ValidBatch, validate,
+    AppendError, Appended, CompressionType, DeleteRecordsError, EpochEnd, FoundOffset, InvalidBatch, Isolation,
+    LogSettings, Marks, OffsetSpec, Origin, Partition, ReadError, ReadInfo, ReadRequest, Rules, ValidBatch,
+    is_disk_full, validate,
 };
 use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerId, TopicPartition, Uuid};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::world::{Place, World, on_pool};
 
-/// Compressed batches above this size are inflated for validation on the pool, not on a data core.
-const INLINE_COMPRESSED_BYTES: usize = 64 * 1024;
 /// Byte of a batch's header that holds the low attribute bits; the lowest three name the codec.
 const ATTRIBUTES_BYTE: usize = 22;
 
@@ -43,6 +43,16 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// Whether the log is as it was before: the caller may go on with what it knows.
+    pub fn left_nothing(&self) -> bool {
+        match self {
+            Refused::Invalid(_) | Refused::Append(AppendError::LargerThanSegment { .. }) => true,
+            Refused::Append(AppendError::Disk(error)) => is_disk_full(error),
+            Refused::UnverifiedTransaction => true,
+            Refused::Append(_) | Refused::Offline => false,
+        }
+    }
+
     /// The code that the producer is told.
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -74,6 +84,10 @@ pub struct Replica<D: Disk> {
     /// `None` once it is closed or its disk failed.
     partition: Mutex<Option<Partition<D>>>,
     waiters: Mutex<Waiters>,
+    /// The last append failed at the disk, and that was said.
+    refuses: AtomicBool,
+    /// Shared by all replicas: how many batches may be inflated at the same time.
+    inflating: Arc<Semaphore>,
     /// One flush at a time; whoever waits behind it mostly finds its records flushed by it.
     flushing: tokio::sync::Mutex<()>,
 }
@@ -98,14 +112,16 @@ impl<D: Disk> Drop for Waiting<D> {
 }
 
 impl<D: Disk> Replica<D> {
-    /// Around an opened partition.
-    pub fn new(partition: Partition<D>) -> Arc<Replica<D>> {
+    /// Around an opened partition. `inflating` bounds how many compressed batches are looked into at the same time.
+    pub fn new(partition: Partition<D>, inflating: &Arc<Semaphore>) -> Arc<Replica<D>> {
         Arc::new(Replica {
             topic_partition: partition.topic_partition().clone(),
             topic_id: partition.topic_id(),
             settings: ArcSwap::from_pointee(partition.settings().clone()),
             partition: Mutex::new(Some(partition)),
             waiters: Mutex::default(),
+            refuses: AtomicBool::new(false),
+            inflating: Arc::clone(inflating),
             flushing: tokio::sync::Mutex::new(()),
         })
     }
@@ -180,7 +196,7 @@ impl<D: Disk> Replica<D> {
         let now = world.now();
         let replica = Arc::clone(self);
         let compressed = bytes.get(ATTRIBUTES_BYTE).is_some_and(|attributes| attributes & 7 != 0);
-        let inline = !compressed || bytes.len() <= INLINE_COMPRESSED_BYTES;
+        let changes = self.settings.load().compression != CompressionType::Producer;
         let check = move || {
             let settings = replica.settings.load();
             let rules = Rules {
@@ -189,7 +205,12 @@ impl<D: Disk> Replica<D> {
             };
             validate(bytes, &rules, now)
         };
-        Ok(if inline { check()? } else { on_pool(world, check).await? })
+        if !compressed && !changes {
+            return Ok(check()?);
+        }
+        // A few bytes may inflate to very many: never on a data core, and only so many at the same time.
+        let _turn = self.inflating.acquire().await.expect("the semaphore is never closed");
+        Ok(on_pool(world, check).await?)
     }
 
     fn append_valid(
@@ -198,11 +219,33 @@ impl<D: Disk> Replica<D> {
         batch: &ValidBatch,
         expected: Option<LeaderEpoch>,
     ) -> Result<Appended, Refused> {
-        let appended = self.with(|partition| partition.append(now, batch, expected)).ok_or(Refused::Offline)??;
+        let appended = self.with(|partition| partition.append(now, batch, expected)).ok_or(Refused::Offline)?;
+        self.report(appended.as_ref().err());
+        let appended = appended?;
         if appended.high_watermark_moved {
             self.wake();
         }
         Ok(appended)
+    }
+
+    /// Says once that the disk refuses appends, and once that it takes them again.
+    fn report(&self, failure: Option<&AppendError>) {
+        match failure {
+            Some(AppendError::Disk(error)) if !self.refuses.swap(true, Ordering::Relaxed) => {
+                let offline = self.with(|partition| partition.is_offline()).unwrap_or(true);
+                tracing::error!(partition = %self.topic_partition, %error, offline, "the disk takes no records");
+            }
+            None if self.refuses.load(Ordering::Relaxed) => {
+                self.refuses.store(false, Ordering::Relaxed);
+                tracing::info!(partition = %self.topic_partition, "the disk takes records again");
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the last append failed at the disk, or the replica is closed.
+    pub fn is_refusing(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
     }
 
     /// Makes everything below `end` durable, together with whatever else was appended meanwhile.

@@ -14,7 +14,7 @@ use milena_protocol::{ErrorCode, LeaderEpoch, Offset};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, sleep};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::loading;
 use crate::node::Node;
@@ -54,8 +54,8 @@ pub(crate) enum Message<W: World> {
 /// The door to the coordinator threads.
 pub struct Shards<W: World> {
     mailboxes: Vec<mpsc::Sender<Message<W>>>,
-    /// The partitions that have a shard here, loading or loaded, and its leader epoch.
-    led: RwLock<BTreeMap<i32, LeaderEpoch>>,
+    /// The partitions that have a shard here, loading or loaded.
+    led: RwLock<Led<W::Disk>>,
 }
 
 impl<W: World> Shards<W> {
@@ -74,12 +74,15 @@ impl<W: World> Shards<W> {
         let (gone, new) = {
             let mut led = self.led.write();
             let gone: Vec<i32> = led.keys().copied().filter(|partition| !replicas.contains_key(partition)).collect();
-            let new: Vec<_> =
-                replicas.into_iter().filter(|(partition, (_, epoch))| led.get(partition) != Some(epoch)).collect();
-            gone.iter().for_each(|partition| {
-                led.remove(partition);
-            });
-            led.extend(new.iter().map(|(partition, (_, epoch))| (*partition, *epoch)));
+            let is_new = |partition: &i32, replica: &Arc<Replica<W::Disk>>, epoch: &LeaderEpoch| {
+                led.get(partition).is_none_or(|(known, since)| !Arc::ptr_eq(known, replica) || since != epoch)
+            };
+            let new: Led<W::Disk> = replicas
+                .iter()
+                .filter(|(partition, (replica, epoch))| is_new(partition, replica, epoch))
+                .map(|(partition, (replica, epoch))| (*partition, (Arc::clone(replica), *epoch)))
+                .collect();
+            *led = replicas;
             (gone, new)
         };
         for partition in gone {
@@ -88,6 +91,12 @@ impl<W: World> Shards<W> {
         for (partition, (replica, epoch)) in new {
             let _ = self.mailbox(partition).send(Message::Start { partition, replica, epoch }).await;
         }
+    }
+
+    /// Whether a shard of exactly this replica is wanted here.
+    fn still_leads(&self, partition: i32, replica: &Arc<Replica<W::Disk>>, epoch: LeaderEpoch) -> bool {
+        let led = self.led.read();
+        led.get(&partition).is_some_and(|(known, since)| Arc::ptr_eq(known, replica) && *since == epoch)
     }
 
     /// Tells every shard about topics that are gone.
@@ -271,7 +280,10 @@ impl<W: World> Thread<W> {
         let node = Arc::clone(&self.node);
         let task = async move {
             sleep(RELOAD_AFTER).await;
-            let _ = node.shards.mailbox(partition).send(Message::Start { partition, replica, epoch }).await;
+            // Meanwhile the topic may have been deleted, and even created again with a shard of its own.
+            if node.shards.still_leads(partition, &replica, epoch) {
+                let _ = node.shards.mailbox(partition).send(Message::Start { partition, replica, epoch }).await;
+            }
         };
         self.node.world.spawn(Place::Background, Box::pin(task));
     }
@@ -309,6 +321,11 @@ impl<W: World> Thread<W> {
                     self.flush(partition);
                 }
                 self.release(partition);
+            }
+            // Nothing was written, so only those fail who wanted it.
+            Err(failure) if failure.left_nothing() => {
+                debug!(partition, %failure, "a decision about groups does not fit its log");
+                owned.fail(decision.replies, failure.code());
             }
             Err(failure) => {
                 warn!(partition, %failure, "a decision about groups was not written; the shard is loaded again");

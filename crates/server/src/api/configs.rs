@@ -30,6 +30,9 @@ const BROKER: i8 = 4;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 
+/// Answers for the same resource in one request; Kafka has no bound.
+const REPEATED_MAX: usize = 8;
+
 /// Sets, deletes, appends to and subtracts from single settings.
 pub async fn incremental_alter_configs<W: World>(
     call: &Call<'_, W>,
@@ -80,7 +83,14 @@ pub async fn describe_configs<W: World>(
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let image = call.node.image();
-    let results = request.resources.iter().map(|resource| {
+    // A broker's settings are many: naming it a thousand times must not make a thousand answers.
+    let mut named: BTreeMap<(i8, &str), usize> = BTreeMap::new();
+    let bounded = request.resources.iter().filter(|resource| {
+        let times = named.entry((resource.resource_type, resource.resource_name.as_str())).or_default();
+        *times += 1;
+        *times <= REPEATED_MAX
+    });
+    let results = bounded.map(|resource| {
         let mut result = DescribeConfigsResult {
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
