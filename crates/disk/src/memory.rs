@@ -72,6 +72,21 @@ impl MemoryDisk {
         self.crash_with(|_| false);
     }
 
+    /// What a machine would find that lost power now, as a disk of its own: whoever uses this one goes on.
+    pub fn after_power_loss(&self) -> MemoryDisk {
+        let tree = self.tree.lock();
+        let copy = Tree {
+            files: tree.files.clone(),
+            durable_files: tree.durable_files.clone(),
+            dirs: tree.dirs.clone(),
+            locks: BTreeMap::new(),
+            now: Arc::clone(&tree.now),
+        };
+        let disk = MemoryDisk { tree: Arc::new(Mutex::new(copy)) };
+        disk.crash();
+        disk
+    }
+
     /// Loses power, but chance lets some of what was not flushed survive: whole names, single pages, lengths.
     pub fn crash_randomly(&self, random: &mut Random) {
         self.crash_with(|bound| random.below(bound) == 0);

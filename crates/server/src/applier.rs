@@ -2,14 +2,15 @@
 //! settings, starts and stops shards. Then the new image becomes visible to requests.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use milena_coordinators::group::DeletedTopic;
 use milena_metadata::configs::{self, Kind, Layers, Resource, TopicConfig};
 use milena_metadata::delta::{ChangedTopic, Changes, TopicChange};
 use milena_metadata::image::{Image, Partition as PartitionState, Topic};
-use milena_partition::{CleanupPolicy, CompressionType, LogSettings, Partition, TimestampType};
+use milena_partition::{CleanupPolicy, CompressionType, LogSettings, OpenError, Partition, TimestampType};
 use milena_protocol::{LeaderEpoch, TopicPartition, Uuid};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -142,10 +143,13 @@ fn open_one<W: World>(node: &Node<W>, wanted: Wanted) -> Option<Arc<Replica<W::D
     let opened =
         Partition::open(node.world.disk(), dir, topic_partition.clone(), wanted.id, wanted.settings, hints, now);
     let opened = opened.and_then(|(mut partition, recovered)| {
-        partition.lead(wanted.epoch).map_err(|failure| milena_partition::OpenError::Malformed {
-            path: partition.dir().to_owned(),
-            reason: failure.to_string(),
-        })?;
+        let failed = |path: &Path, source| OpenError::Disk { path: path.to_owned(), source };
+        let dir = partition.dir().to_owned();
+        partition.lead(wanted.epoch).map_err(|failure| failed(&dir, io::Error::other(failure)))?;
+        // What recovery found is only readable once it is as durable as the topic promises.
+        if partition.flush_due(now) {
+            partition.flush(now).map_err(|source| failed(&dir, source))?;
+        }
         Ok((partition, recovered))
     });
     match opened {
@@ -208,6 +212,10 @@ fn take_over_settings<W: World>(node: &Node<W>, image: &Image, changes: &Changes
         let own = Resource { kind: Kind::Topic, name: topic.clone() };
         if all || changes.configs.contains(&own) {
             replica.set_settings(log_settings(node, image, topic));
+            // A topic that promises more from now on promises it for what is there already.
+            if let Some(marks) = replica.marks().filter(|_| replica.settings().acknowledges_after_flush()) {
+                replica.flush_beside(&node.world, marks.log_end);
+            }
         }
     }
 }

@@ -232,7 +232,7 @@ impl<D: Disk> Replica<D> {
     }
 
     /// Flushes in the background: nobody waits for it, but recovery after a kill has less to read.
-    fn flush_beside<W: World<Disk = D>>(self: &Arc<Self>, world: &Arc<W>, end: Offset) {
+    pub(crate) fn flush_beside<W: World<Disk = D>>(self: &Arc<Self>, world: &Arc<W>, end: Offset) {
         let (replica, task_world) = (Arc::clone(self), Arc::clone(world));
         let task = async move {
             if let Err(failure) = replica.flush_up_to(&*task_world, end).await {

@@ -35,6 +35,7 @@ pub(crate) async fn run<W: World>(node: Arc<Node<W>>) {
             checkpoint = now + node.settings.checkpoint;
             write_checkpoints(&node).await;
         }
+        flush_aged(&node);
         let (job_node, disk) = (Arc::clone(&node), node.world.disk());
         on_pool(&*node.world, move || job_node.directory.unlink_due(&disk, job_node.world.now())).await;
     }
@@ -58,6 +59,18 @@ async fn tick_all<W: World>(node: &Arc<Node<W>>) {
                     flush(node, &replica).await;
                 }
             }
+        }
+    }
+}
+
+/// Starts the flush of logs whose `flush.ms` has passed; most topics have none.
+fn flush_aged<W: World>(node: &Arc<Node<W>>) {
+    let now = node.world.now();
+    for replica in node.partitions.all().into_iter().filter(|replica| replica.settings().flush_ms < i64::MAX) {
+        if replica.with(|partition| partition.flush_due(now)) == Some(true)
+            && let Some(marks) = replica.marks()
+        {
+            replica.flush_beside(&node.world, marks.log_end);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! A client that speaks the wire over a simulated network, and a node for it to speak to.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use milena_disk::MemoryDisk;
@@ -53,10 +52,20 @@ impl Client {
 
 /// Starts a node on the network.
 pub(crate) async fn node(network: &Arc<Network>, disk: &MemoryDisk, port: u16, seed: u64) -> Running<SimWorld> {
-    let file = BTreeMap::from([
-        ("listeners".to_owned(), format!("PLAINTEXT://127.0.0.1:{port}")),
-        ("log.dirs".to_owned(), "/data".to_owned()),
-    ]);
+    node_with(network, disk, port, seed, &[]).await
+}
+
+/// Starts a node with settings of its own.
+pub(crate) async fn node_with(
+    network: &Arc<Network>,
+    disk: &MemoryDisk,
+    port: u16,
+    seed: u64,
+    more: &[(&str, &str)],
+) -> Running<SimWorld> {
+    let listeners = format!("PLAINTEXT://127.0.0.1:{port}");
+    let given = [("listeners", listeners.as_str()), ("log.dirs", "/data")];
+    let file = given.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let settings = Settings::read(file).expect("valid");
     start(SimWorld::new(network, disk, seed), settings).await.expect("the node starts")
 }

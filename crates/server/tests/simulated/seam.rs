@@ -14,7 +14,7 @@ use milena_protocol::messages::{ApiVersionsRequest, CreateTopicsRequest, FetchRe
 use milena_protocol::records::{BatchBuilder, BatchOptions, batches};
 use milena_protocol::wire::Records;
 
-use crate::client::{Client, node};
+use crate::client::{Client, node, node_with};
 use crate::world::Network;
 
 const TOPIC: &str = "events";
@@ -115,4 +115,42 @@ async fn the_same_seed_gives_the_same_story() {
     let (first, second) = (story(42).await, story(42).await);
     assert_eq!(first, second);
     assert_ne!(first, story(43).await, "another seed gives other ids and times");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_comes_back_from_a_metadata_snapshot() {
+    let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
+    let eager = [("metadata.log.max.record.bytes.between.snapshots", "1")];
+    let running = node_with(&network, &disk, 9001, 5, &eager).await;
+    let mut client = Client::connect(&network, 9001);
+    client.create_topic().await;
+    assert_eq!(client.produce("a").await, 0);
+    running.stop().await;
+    let is_snapshot = |path: &std::path::PathBuf| path.to_string_lossy().ends_with(".checkpoint");
+    let snapshots = disk.paths().iter().filter(|path| is_snapshot(path)).count();
+    assert_eq!(snapshots, 2, "the newest snapshot and bootstrap.checkpoint");
+    let running = node_with(&network, &disk, 9001, 6, &eager).await;
+    let mut client = Client::connect(&network, 9001);
+    assert_eq!(client.read_all().await, ["a"]);
+    assert_eq!(client.produce("b").await, 1);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_flushed_before_its_acknowledgement_survives_a_power_loss() {
+    let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
+    let flushed = [("log.flush.interval.messages", "1")];
+    let running = node_with(&network, &disk, 9001, 7, &flushed).await;
+    let mut client = Client::connect(&network, 9001);
+    client.create_topic().await;
+    for (value, offset) in ["a", "b", "c"].into_iter().zip(0..) {
+        assert_eq!(client.produce(value).await, offset);
+    }
+    let survivor = disk.after_power_loss();
+    let network = Arc::new(Network::default());
+    let again = node_with(&network, &survivor, 9001, 8, &flushed).await;
+    let mut client = Client::connect(&network, 9001);
+    assert_eq!(client.read_all().await, ["a", "b", "c"]);
+    again.stop().await;
+    running.stop().await;
 }
