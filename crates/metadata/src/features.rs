@@ -10,7 +10,7 @@ use crate::image::LevelRange;
 pub const METADATA_VERSION: &str = "metadata.version";
 /// 4.3-IV0.
 pub const METADATA_VERSION_LEVEL: i16 = 30;
-/// The quorum protocol's feature. Its level lives in control records, not among the finalized features.
+/// The quorum protocol's feature. Its level lives in control records, not among the features of the image.
 pub const KRAFT_VERSION: &str = "kraft.version";
 /// Eligible leader replicas (KIP-966).
 pub const ELR_VERSION: &str = "eligible.leader.replicas.version";
@@ -30,14 +30,19 @@ const fn feature(name: &'static str, min: i16, max: i16, initial: i16) -> Featur
     Feature { name, supported: LevelRange { min, max }, initial }
 }
 
-/// Every feature but `kraft.version`, in the order in which a new cluster's records name them. Groups of KIP-848,
+/// Every feature that a metadata record finalizes, in the order in which a new cluster's records name them. Groups of KIP-848,
 /// share groups, streams groups and transactions are not among them as long as their requests are not served:
 /// clients take a finalized feature for a promise.
 pub const FEATURES: &[Feature] =
     &[feature(METADATA_VERSION, 7, METADATA_VERSION_LEVEL, METADATA_VERSION_LEVEL), feature(ELR_VERSION, 0, 1, 1)];
 
-/// `kraft.version` as nodes register it.
+/// The feature whose level stands in the quorum's control records.
 pub const KRAFT_FEATURE: Feature = feature(KRAFT_VERSION, 0, 1, 1);
+
+/// What nodes register, and tell their clients that they support.
+pub fn supported() -> impl Iterator<Item = &'static Feature> {
+    FEATURES.iter().chain([&KRAFT_FEATURE])
+}
 
 /// What `bootstrap.checkpoint` of a new cluster holds.
 pub fn bootstrap_records() -> Vec<MetadataRecord> {

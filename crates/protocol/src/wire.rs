@@ -623,6 +623,20 @@ mod tests {
     }
 
     #[test]
+    fn every_negative_length_is_null() {
+        for frame in [&[0xff; 4][..], &[0xff, 0xff, 0xff, 0xfe], &[0x80, 0, 0, 0]] {
+            let mut decoder = Decoder::new(Bytes::copy_from_slice(frame));
+            assert_eq!(decoder.nullable_array(false, |decoder| decoder.i8()), Ok(None), "{frame:?}");
+        }
+        let mut short = Decoder::new(Bytes::from_static(&[0xff, 0xfe]));
+        assert_eq!(short.nullable_string(false), Ok(None));
+        let mut compact = Decoder::new(Bytes::from_static(&[0x81, 0x80, 0x80, 0x80, 0x08]));
+        assert_eq!(compact.nullable_bytes(true), Ok(None), "2 147 483 648 is more than an i32 holds");
+        let mut required = Decoder::new(Bytes::from_static(&[0xff, 0xff, 0xff, 0xfe]));
+        assert_eq!(required.array(false, |decoder| decoder.i8()), Err(DecodeError::Length(-1)));
+    }
+
+    #[test]
     fn variable_length_numbers_round_trip() {
         for value in [0, 1, -1, 63, 64, -64, -65, i64::from(i32::MAX), i64::from(i32::MIN), i64::MAX, i64::MIN] {
             let mut frame = Frame::default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_metadata::controller::{Request, Response};
-use milena_metadata::features::FEATURES;
+use milena_metadata::features;
 use milena_protocol::messages::broker_registration_request::{Feature, Listener};
 use milena_protocol::messages::{BrokerHeartbeatRequest, BrokerRegistrationRequest};
 use milena_protocol::{BrokerEpoch, ErrorCode, Uuid};
@@ -99,7 +99,7 @@ fn registration<W: World>(node: &Node<W>, directory: Uuid, incarnation: Uuid) ->
         port: listener.advertised.1,
         security_protocol: PLAINTEXT,
     });
-    let features = FEATURES.iter().map(|feature| Feature {
+    let features = features::supported().map(|feature| Feature {
         name: feature.name.to_owned(),
         min_supported_version: feature.supported.min,
         max_supported_version: feature.supported.max,

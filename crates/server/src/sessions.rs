@@ -336,6 +336,28 @@ mod tests {
     }
 
     #[test]
+    fn the_full_answer_keeps_the_order_of_the_request() {
+        let sessions = Sessions::new(1);
+        let (_, wanted) = sessions.begin(&request(0, INITIAL_EPOCH, &[0, 1]), false, Millis(0)).expect("valid");
+        let answer = |(wanted, size): (Wanted, usize)| (wanted.clone(), data(wanted.partition.partition, 5, size));
+        let full: Vec<_> = wanted.into_iter().zip([10, 0]).map(answer).collect();
+        assert_eq!(sessions.grant(&full, false, ID, Millis(0)), ID);
+        let (_, wanted) = sessions.begin(&request(ID, 1, &[]), false, Millis(1)).expect("valid");
+        let order: Vec<i32> = wanted.iter().map(|wanted| wanted.partition.partition).collect();
+        assert_eq!(order, [0, 1]);
+    }
+
+    #[test]
+    fn a_partition_that_is_asked_for_twice_is_read_once_and_as_asked_last() {
+        let mut twice = request(0, FINAL_EPOCH, &[3, 4, 3]);
+        twice.topics[0].partitions[2].fetch_offset = 9;
+        let (_, wanted) = Sessions::new(1).begin(&twice, false, Millis(0)).expect("valid");
+        let read: Vec<(i32, i64)> =
+            wanted.iter().map(|wanted| (wanted.partition.partition, wanted.partition.fetch_offset)).collect();
+        assert_eq!(read, [(3, 9), (4, 0)]);
+    }
+
+    #[test]
     fn partitions_with_data_go_to_the_end() {
         let sessions = with_session(&[0, 1, 2]);
         let (_, mut wanted) = sessions.begin(&request(ID, 1, &[]), false, Millis(1)).expect("valid");

@@ -1,6 +1,6 @@
 //! ApiVersions: what this broker speaks.
 
-use milena_metadata::features::{FEATURES, KRAFT_FEATURE, KRAFT_VERSION};
+use milena_metadata::features::{self, KRAFT_VERSION};
 use milena_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use milena_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use milena_protocol::{ApiKey, ErrorCode};
@@ -16,8 +16,7 @@ pub async fn api_versions<W: World>(call: &Call<'_, W>, request: ApiVersionsRequ
     }
     let image = call.node.image();
     // Trap 5: clients before version 4 cannot read a lowest level of 0.
-    let known = FEATURES.iter().chain([&KRAFT_FEATURE]);
-    let supported = known.filter(|feature| call.version() >= 4 || feature.supported.min > 0);
+    let supported = features::supported().filter(|feature| call.version() >= 4 || feature.supported.min > 0);
     let of_image = image.features().iter().map(|(name, level)| (name.as_str(), *level));
     let finalized = of_image.chain([(KRAFT_VERSION, call.node.kraft_version)]).filter(|(_, level)| *level > 0);
     ApiVersionsResponse {

@@ -233,3 +233,41 @@ fn hint(
         endpoints.push(NodeEndpoint { node_id: broker.id.0, host, port, rack: broker.rack.clone() });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Bytes, BytesMut};
+    use milena_protocol::records::{BatchBuilder, BatchOptions};
+
+    use super::*;
+
+    fn batch(is_transactional: bool) -> Bytes {
+        let mut builder = BatchBuilder::new();
+        builder.add(Millis(0), None, Some(b"a"), &[]);
+        builder.build(&BatchOptions { is_transactional, ..BatchOptions::default() }).expect("not compressed")
+    }
+
+    fn asked(partitions: &[Bytes]) -> Asked {
+        let data = |(index, bytes): (i32, &Bytes)| {
+            (index, PartitionProduceData { index, records: Records::Bytes(bytes.clone()) })
+        };
+        Asked::from([(("t".to_owned(), Uuid::ZERO), (0..).zip(partitions).map(data).collect())])
+    }
+
+    #[test]
+    fn one_transactional_batch_refuses_the_whole_request_unless_it_names_its_transaction() {
+        let mixed = asked(&[batch(false), batch(true)]);
+        assert_eq!(check_first_batches(&mixed, false), Err((ErrorCode::TransactionalIdAuthorizationFailed, None)),);
+        assert_eq!(check_first_batches(&mixed, true), Ok(()));
+        assert_eq!(check_first_batches(&asked(&[batch(false)]), false), Ok(()));
+    }
+
+    #[test]
+    fn one_partition_that_begins_with_no_batch_refuses_the_whole_request() {
+        let mut damaged = BytesMut::from(&batch(false)[..]);
+        damaged[8..12].copy_from_slice(&1i32.to_be_bytes());
+        let (error, message) = check_first_batches(&asked(&[batch(false), damaged.freeze()]), false).unwrap_err();
+        assert_eq!(error, ErrorCode::CorruptMessage);
+        assert!(message.is_some_and(|message| message.ends_with("partition 1")));
+    }
+}

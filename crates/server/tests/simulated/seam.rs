@@ -59,6 +59,25 @@ impl Storyteller for Client {
     }
 }
 
+/// What fits into an answer is all that is waited for, whatever `min_bytes` says.
+#[tokio::test(start_paused = true)]
+async fn a_full_answer_does_not_wait_for_more() {
+    let network = Arc::new(Network::default());
+    let node = node(&network, &MemoryDisk::new(), 9003, 7).await;
+    let mut client = Client::connect(&network, 9003);
+    client.create_topic().await;
+    client.produce("a").await;
+    let begun = tokio::time::Instant::now();
+    let partition = FetchPartition { partition_max_bytes: 1 << 20, ..Default::default() };
+    let topic = FetchTopic { topic: TOPIC.to_owned(), partitions: vec![partition], ..Default::default() };
+    let (max_wait_ms, min_bytes, max_bytes) = (60_000, 1000, 10);
+    let request = FetchRequest { max_wait_ms, min_bytes, max_bytes, topics: vec![topic], ..Default::default() };
+    let response = client.ask(&request, 11).await;
+    assert!(response.responses[0].partitions[0].records.size_bytes() > 10, "the first batch comes whole");
+    assert!(begun.elapsed().as_secs() < 1, "{:?}", begun.elapsed());
+    node.stop().await;
+}
+
 /// Two nodes, one after the other stopped and started again; what was acknowledged is there.
 async fn story(seed: u64) -> Vec<String> {
     let network = Arc::new(Network::default());
