@@ -34,7 +34,11 @@ struct Tree {
     /// Dead where nobody holds the lock.
     locks: BTreeMap<PathBuf, Weak<()>>,
     now: Arc<Mutex<Millis>>,
+    room: Room,
 }
+
+/// Bytes by which files may still grow; `None` for no bound.
+type Room = Arc<Mutex<Option<u64>>>;
 
 /// An open file in memory. Clones are the same file.
 #[derive(Debug, Clone)]
@@ -43,6 +47,7 @@ pub struct MemoryFile {
     /// Kept by whoever opened the file locked.
     _lock: Option<Arc<()>>,
     now: Arc<Mutex<Millis>>,
+    room: Room,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -67,6 +72,11 @@ impl MemoryDisk {
         *self.tree.lock().now.lock() = now;
     }
 
+    /// Lets files grow by so many bytes in all, and no further (`StorageFull`); `None` lifts the bound.
+    pub fn set_room(&self, bytes: Option<u64>) {
+        *self.tree.lock().room.lock() = bytes;
+    }
+
     /// Loses power: names and contents that were not flushed are gone. Open files belong to the past: drop them.
     pub fn crash(&self) {
         self.crash_with(|_| false);
@@ -81,6 +91,7 @@ impl MemoryDisk {
             dirs: tree.dirs.clone(),
             locks: BTreeMap::new(),
             now: Arc::clone(&tree.now),
+            room: Room::default(),
         };
         let disk = MemoryDisk { tree: Arc::new(Mutex::new(copy)) };
         disk.crash();
@@ -99,13 +110,18 @@ impl MemoryDisk {
         if survives(2) {
             names = tree.files.clone();
         }
-        let now = Arc::clone(&tree.now);
+        let (now, room) = (Arc::clone(&tree.now), Arc::clone(&tree.room));
         let mut left = BTreeMap::new();
         for (path, file) in names {
             let contents = file.contents.lock().after_crash(&mut survives);
             left.insert(
                 path,
-                MemoryFile { contents: Arc::new(Mutex::new(contents)), _lock: None, now: Arc::clone(&now) },
+                MemoryFile {
+                    contents: Arc::new(Mutex::new(contents)),
+                    _lock: None,
+                    now: Arc::clone(&now),
+                    room: Arc::clone(&room),
+                },
             );
         }
         tree.durable_files = left.clone();
@@ -210,10 +226,15 @@ impl Disk for MemoryDisk {
         if !path.parent().is_some_and(|dir| tree.dirs.contains(dir)) {
             return Err(not_found(path));
         }
-        let now = Arc::clone(&tree.now);
+        let (now, room) = (Arc::clone(&tree.now), Arc::clone(&tree.room));
         let created = || {
             let contents = Contents { modified: *now.lock(), ..Contents::default() };
-            MemoryFile { contents: Arc::new(Mutex::new(contents)), _lock: None, now: Arc::clone(&now) }
+            MemoryFile {
+                contents: Arc::new(Mutex::new(contents)),
+                _lock: None,
+                now: Arc::clone(&now),
+                room: Arc::clone(&room),
+            }
         };
         Ok(tree.files.entry(path.to_owned()).or_insert_with(created).clone())
     }
@@ -317,8 +338,11 @@ impl DiskFile for MemoryFile {
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         let mut contents = self.contents.lock();
         contents.modified = *self.now.lock();
-        contents.write(bytes, position);
-        Ok(())
+        let growth = (position + bytes.len() as u64).saturating_sub(contents.size_bytes);
+        let granted = self.take_room(growth);
+        // As on a real disk, what still fits is written.
+        contents.write(&bytes[..bytes.len() - (growth - granted) as usize], position);
+        if granted < growth { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn truncate(&self, size_bytes: u64) -> io::Result<()> {
@@ -331,6 +355,20 @@ impl DiskFile for MemoryFile {
     fn flush(&self) -> io::Result<()> {
         self.contents.lock().flush();
         Ok(())
+    }
+}
+
+impl MemoryFile {
+    /// How many of `wanted` bytes the disk still has.
+    fn take_room(&self, wanted: u64) -> u64 {
+        match &mut *self.room.lock() {
+            None => wanted,
+            Some(room) => {
+                let granted = wanted.min(*room);
+                *room -= granted;
+                granted
+            }
+        }
     }
 }
 

@@ -37,6 +37,26 @@ fn what_was_appended_is_read_back_across_segments() {
 }
 
 #[test]
+fn a_full_disk_refuses_appends_only_as_long_as_it_is_full() {
+    let (disk, mut partition) = fresh(LogSettings::default());
+    fill(&mut partition, 3);
+    let log = partition.log().segment_bases().next().expect("one segment");
+    let size_bytes = partition.size_bytes();
+    disk.set_room(Some(30));
+    for _ in 0..2 {
+        let refused = append(&mut partition, 0, &records(2, 5_000), &BatchOptions::default());
+        assert!(matches!(refused, Err(AppendError::Disk(error)) if is_disk_full(&error)));
+        assert!(!partition.is_offline());
+    }
+    let path = partition.dir().join(format!("{:020}.log", log.0));
+    let on_disk = disk.open_existing(&path).unwrap().size_bytes().unwrap();
+    assert_eq!((on_disk, partition.size_bytes()), (size_bytes, size_bytes), "nothing torn is left");
+    disk.set_room(None);
+    append(&mut partition, 0, &records(2, 5_000), &BatchOptions::default()).unwrap();
+    assert_eq!(read_all(&mut partition, Offset(0), 500).len(), 8);
+}
+
+#[test]
 fn reads_outside_the_log_are_refused_and_at_its_end_are_empty() {
     let (_, mut partition) = fresh(small());
     fill(&mut partition, 3);

@@ -26,15 +26,20 @@ impl Client {
         Client { stream, connected: Instant::now(), story: Vec::new() }
     }
 
+    /// Sends a request and waits for nothing.
+    pub(crate) async fn tell<R: Request>(&mut self, request: &R, version: i16) {
+        for segment in request_frame(request, version, 7, Some("seam")).expect("sayable") {
+            let Segment::Bytes(bytes) = segment else { panic!("nothing external") };
+            self.stream.write_all(&bytes).await.expect("connected");
+        }
+    }
+
     /// One request and its answer.
     pub(crate) async fn ask<R: Request>(&mut self, request: &R, version: i16) -> R::Response
     where
         R::Response: std::fmt::Debug,
     {
-        for segment in request_frame(request, version, 7, Some("seam")).expect("sayable") {
-            let Segment::Bytes(bytes) = segment else { panic!("nothing external") };
-            self.stream.write_all(&bytes).await.expect("connected");
-        }
+        self.tell(request, version).await;
         let size = self.stream.read_i32().await.expect("an answer");
         let mut frame = vec![0; size as usize];
         self.stream.read_exact(&mut frame).await.expect("an answer");

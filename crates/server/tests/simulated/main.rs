@@ -2,6 +2,7 @@
 //! and can be repeated.
 
 mod client;
+mod endurance;
 mod every_version;
 mod seam;
 mod world;
