@@ -16,7 +16,7 @@ use milena_protocol::records::{BatchHeader, HEADER_BYTES};
 use crate::LogSettings;
 use crate::index::{Index, OffsetEntry, OffsetIndex, TimeEntry, TimeIndex, entries_max};
 use crate::names;
-use crate::walk::Headers;
+use crate::walk::{Headers, Scan};
 
 /// Batches whose place is remembered: readers at the end of the log find theirs here.
 const RECENT_BATCHES_MAX: usize = 64;
@@ -315,6 +315,44 @@ impl<D: Disk> Segment<D> {
         let file = self.file(disk)?;
         let start = entry.map_or(0, |entry| u64::from(entry.position));
         find(&*file, start, self.size_bytes, |header| header.max_timestamp == newest.timestamp)
+    }
+
+    /// Whether the last index entry names a batch, and headers follow each other from there to the end of the file.
+    pub(crate) fn is_indexed_to_its_end(&mut self, disk: &D) -> io::Result<bool> {
+        let last = self.offsets.last();
+        let start = last.map_or(0, |entry| u64::from(entry.position));
+        if last.is_some() && start >= self.size_bytes {
+            return Ok(false);
+        }
+        let base_offset = self.base_offset;
+        let mut named = last.map(|entry| base_offset + i64::from(entry.relative_offset));
+        let file = self.file(disk)?;
+        let mut headers = Headers::new(&*file, start, self.size_bytes);
+        loop {
+            match headers.next() {
+                Ok(None) => return Ok(true),
+                Ok(Some((_, header))) => {
+                    if header.base_offset < base_offset
+                        || named.take().is_some_and(|named| named != header.last_offset())
+                    {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether sound batches fill the file. Reads all of it.
+    pub(crate) fn is_whole(&mut self, disk: &D) -> io::Result<bool> {
+        let file = self.file(disk)?;
+        let mut scan = Scan::new(&*file, 0, self.size_bytes);
+        let mut end = 0;
+        while let Some((position, batch)) = scan.next()? {
+            end = position + batch.header().size_bytes() as u64;
+        }
+        Ok(end == self.size_bytes)
     }
 
     /// The offset behind its last batch, found from the last index entry on.

@@ -165,6 +165,7 @@ fn open_one<W: World>(node: &Node<W>, wanted: Wanted) -> Option<Arc<Replica<W::D
         }
         Err(failure) => {
             error!(partition = %topic_partition, %failure, "replica is offline");
+            node.directory.keep(topic_partition);
             None
         }
     }
@@ -172,6 +173,7 @@ fn open_one<W: World>(node: &Node<W>, wanted: Wanted) -> Option<Arc<Replica<W::D
 
 /// Closes replicas of deleted topics and moves their directories out of the way; the files go later.
 async fn remove<W: World>(node: &Arc<Node<W>>, deleted: &[(Uuid, ChangedTopic)]) {
+    deleted.iter().for_each(|(_, changed)| node.directory.forget(&changed.name));
     let hosted: Vec<_> = deleted.iter().filter_map(|(id, _)| node.partitions.remove(*id)).collect();
     if hosted.is_empty() {
         return;

@@ -12,7 +12,7 @@
 //!   __cluster_metadata-0/  TOPIC-N/  TOPIC-N.ID-delete/
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -105,6 +105,8 @@ pub struct Directory<D: Disk> {
     high_watermarks: Offsets,
     log_starts: Offsets,
     unlinks: Mutex<Vec<Unlink>>,
+    /// Partitions whose replica could not be opened: what is known about them must not be forgotten.
+    unopened: Mutex<BTreeSet<TopicPartition>>,
 }
 
 /// Creates the directory if need be and takes its lock.
@@ -186,6 +188,7 @@ impl<D: Disk> Directory<D> {
             high_watermarks: offsets(disk, path, HIGH_WATERMARKS)?,
             log_starts: offsets(disk, path, LOG_STARTS)?,
             unlinks: Mutex::default(),
+            unopened: Mutex::default(),
         })
     }
 
@@ -209,6 +212,26 @@ impl<D: Disk> Directory<D> {
             clean: self.clean,
             seed: u64::from_be_bytes(std::array::from_fn(|at| random[at])),
         }
+    }
+
+    /// Keeps the checkpoints of a replica that could not be opened.
+    pub fn keep(&self, partition: TopicPartition) {
+        self.unopened.lock().insert(partition);
+    }
+
+    /// A topic was deleted: what was known about its partitions is void.
+    pub fn forget(&self, topic: &str) {
+        self.unopened.lock().retain(|partition| partition.topic != topic);
+    }
+
+    /// What is to be written for replicas that could not be opened, to begin with.
+    pub fn kept(&self) -> Checkpoints {
+        let mut kept = Checkpoints::default();
+        for partition in self.unopened.lock().iter() {
+            let of = |offsets: &Offsets| offsets.get(partition).copied().unwrap_or(Offset(0));
+            kept.add(partition, of(&self.recovery_points), of(&self.high_watermarks), of(&self.log_starts));
+        }
+        kept
     }
 
     /// Remembers files that are to be removed when nobody reads them any more.
@@ -235,7 +258,7 @@ impl<D: Disk> Directory<D> {
 
     /// Writes the three checkpoint files from what the replicas say now.
     pub fn checkpoint(&self, disk: &D, replicas: &[std::sync::Arc<Replica<D>>]) -> Result<(), DirectoryError> {
-        let mut points = Checkpoints::default();
+        let mut points = self.kept();
         for replica in replicas {
             let marks = replica.with(|partition| (partition.recovery_point(), partition.marks()));
             if let Some((recovery_point, marks)) = marks {

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::account::Account;
 use crate::auto_create::InFlight;
 use crate::control::{ControlError, ControlHandle, control, report};
-use crate::directory::{Checkpoints, Directory, DirectoryError};
+use crate::directory::{Directory, DirectoryError};
 use crate::listener::{self, Connections};
 use crate::metrics::Metrics;
 use crate::offenders::Offenders;
@@ -296,7 +296,7 @@ impl<W: World> Running<W> {
 /// Closes every replica, several at a time since each waits for the disk, then writes the checkpoints.
 async fn close_all<W: World>(node: &Arc<Node<W>>) -> Result<(), DirectoryError> {
     let replicas = node.partitions.all();
-    let mut checkpoints = Checkpoints::default();
+    let mut checkpoints = node.directory.kept();
     let mut clean = true;
     for closed in in_parts(node, replicas, |replica| close_one(&replica)).await {
         match closed {

@@ -64,10 +64,16 @@ impl<D: Disk> Log<D> {
             let is_indexed = [names::OFFSET_INDEX, names::TIME_INDEX]
                 .iter()
                 .all(|suffix| names.contains(&format!("{:020}{suffix}", base.0)));
-            let cut = match is_indexed && (hints.clean || at < unflushed) {
-                true => self.load_segment(*base, &names, now)?,
-                false => self.recover_segment(*base, now, &mut recovered)?,
+            let is_trusted = is_indexed && (hints.clean || at < unflushed) && {
+                self.load_segment(*base, &names, now)?;
+                let is_active = at + 1 == bases.len();
+                let is_sound = !is_active || !self.is_active_misindexed()?;
+                if !is_sound {
+                    self.segments.pop_back();
+                }
+                is_sound
             };
+            let cut = !is_trusted && self.recover_segment(*base, now, &mut recovered)?;
             if at + 1 < bases.len() && (cut || self.ends_before(bases[at + 1], hints)) {
                 self.drop_segments(&bases[at + 1..], now, &mut recovered)?;
                 break;
@@ -86,14 +92,21 @@ impl<D: Disk> Log<D> {
         is_unflushed && !self.settings.cleanup.compact && self.log_end < next
     }
 
-    /// Takes a segment as it is; never cut.
-    fn load_segment(&mut self, base: Offset, names: &BTreeSet<String>, now: Millis) -> io::Result<bool> {
+    /// Whether the active segment's index leads astray while the log beside it is whole. The next offset is found by
+    /// it: a wrong one would let records be written over others.
+    fn is_active_misindexed(&mut self) -> io::Result<bool> {
+        let active = self.segments.back_mut().expect("just loaded");
+        Ok(!active.is_indexed_to_its_end(&self.disk)? && active.is_whole(&self.disk)?)
+    }
+
+    /// Takes a segment as it is.
+    fn load_segment(&mut self, base: Offset, names: &BTreeSet<String>, now: Millis) -> io::Result<()> {
         let jitter_ms = self.next_jitter_ms();
         let mut segment = Segment::load(&self.disk, &self.dir, base, jitter_ms, now)?;
         segment.has_transaction_index = names.contains(&format!("{:020}{}", base.0, names::TRANSACTION_INDEX));
         self.segments.push_back(segment);
         self.log_end = base;
-        Ok(false)
+        Ok(())
     }
 
     /// Reads a segment from front to end, builds its indexes and cuts it at the first bad batch. Answers whether
@@ -165,11 +178,9 @@ impl<D: Disk> Log<D> {
             self.segments.push_back(Segment::create(&self.disk, &self.dir, start, settings, jitter_ms, now)?);
             self.log_end = start;
         }
-        let bases: Vec<Offset> = self.segment_bases().collect();
-        for segment in self.segments.iter_mut().take(bases.len() - 1) {
-            segment.release();
-        }
-        self.log_start = hints.log_start.max(bases[0]);
+        // Opened again when they are used: a node with many partitions must not need its files all at once.
+        self.segments.iter_mut().for_each(Segment::release);
+        self.log_start = hints.log_start.max(self.segments[0].base_offset);
         self.recovery_point = if hints.clean { self.log_end } else { hints.recovery_point.min(self.log_end) };
         self.epochs.truncate_end(self.log_end);
         self.epochs.truncate_start(self.log_start);

@@ -37,6 +37,23 @@ fn what_was_appended_is_read_back_across_segments() {
 }
 
 #[test]
+fn a_damaged_index_is_made_anew_when_the_log_beside_it_is_whole() {
+    let settings = LogSettings { index_interval_bytes: 0, ..LogSettings::default() };
+    for garbage in [&[0xff; 13][..], &[0; 24], &[0, 0, 0, 9, 0, 0, 0, 200]] {
+        let (disk, mut partition) = fresh(settings.clone());
+        fill(&mut partition, 20);
+        let (hints, dir) = (clean(&partition), partition.dir().to_owned());
+        partition.close().unwrap();
+        let index = disk.open_existing(&dir.join(format!("{:020}.index", 0))).unwrap();
+        let at = index.size_bytes().unwrap() - 8;
+        index.write_at(garbage, at).unwrap();
+        let (mut again, recovered) = open(&disk, &dir, settings.clone(), hints, 2);
+        assert_eq!((recovered.segments_scanned, recovered.truncated_bytes), (1, 0));
+        assert_eq!(read_all(&mut again, Offset(0), 500).len(), 40);
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_appends_only_as_long_as_it_is_full() {
     let (disk, mut partition) = fresh(LogSettings::default());
     fill(&mut partition, 3);
