@@ -14,8 +14,11 @@ use crate::account::{Account, FREE_FRAME_BYTES, Reservation};
 const IDLE_BUFFER_BYTES: usize = 4 * 1024;
 /// After this long without a byte, a large buffer is given back.
 const SHRINK_AFTER: Duration = Duration::from_millis(500);
-/// A sender that goes silent in the middle of a frame is cut off after this long: it may hold a reservation.
-const STALL_MAX: Duration = Duration::from_secs(30);
+/// A frame that has begun must go on by [`PACE_BYTES`], or to its end, in this time: its sender may hold memory that
+/// others wait for.
+const PACE: Duration = Duration::from_secs(10);
+/// See [`PACE`]; together some 100 KB/s.
+const PACE_BYTES: usize = 1 << 20;
 /// Size field before every frame.
 const SIZE_BYTES: usize = 4;
 
@@ -92,12 +95,20 @@ impl Frames {
         let reservation = account.reserve(size).await;
         self.buffer.reserve((SIZE_BYTES + size).saturating_sub(self.buffer.len()));
         while self.buffer.len() < SIZE_BYTES + size {
-            let read = timeout(STALL_MAX.min(self.idle_max), stream.read_buf(&mut self.buffer)).await;
-            if read.map_err(|_| FrameError::Idle)?? == 0 {
+            let goal = (self.buffer.len() + PACE_BYTES).min(SIZE_BYTES + size);
+            let paced = timeout(PACE.min(self.idle_max), self.fill_to(stream, goal)).await;
+            paced.map_err(|_| FrameError::Idle)??;
+        }
+        Ok(RequestFrame { bytes: self.cut(size), reservation })
+    }
+
+    async fn fill_to<S: AsyncRead + Unpin>(&mut self, stream: &mut S, goal: usize) -> Result<(), FrameError> {
+        while self.buffer.len() < goal {
+            if stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(FrameError::Cut);
             }
         }
-        Ok(RequestFrame { bytes: self.cut(size), reservation })
+        Ok(())
     }
 
     /// Reads ahead while a request is being answered, to notice that the peer is gone. Reads no further once
@@ -190,6 +201,21 @@ mod tests {
             let error = frames().next(&mut near, &Account::new(0, 0), || ()).await.expect_err("not allowed");
             assert!(matches!(error, FrameError::Size { size_bytes, .. } if size_bytes == size));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_that_trickles_in_is_cut_off() {
+        let (mut near, mut far) = duplex(1024);
+        far.write_all(&[0, 8, 0, 0]).await.expect("room");
+        let trickle = tokio::spawn(async move {
+            while far.write_all(&[0]).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let error = frames().next(&mut near, &Account::new(0, 0), || ()).await.expect_err("too slow");
+        assert!(matches!(error, FrameError::Idle));
+        drop(near);
+        trickle.await.expect("the sender notices");
     }
 
     #[tokio::test(start_paused = true)]
