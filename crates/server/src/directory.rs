@@ -179,7 +179,6 @@ impl<D: Disk> Directory<D> {
         if clean {
             disk.flush_dir(path).map_err(io_error(path))?;
         }
-        remove_set_aside(disk, path);
         Ok(Directory {
             path: path.to_owned(),
             lock: Mutex::new(Some(lock)),
@@ -360,11 +359,11 @@ pub fn remove_dirs<D: Disk>(disk: &D, dirs: &[PathBuf]) {
     }
 }
 
-/// What a former run had no time to remove.
-fn remove_set_aside<D: Disk>(disk: &D, path: &Path) {
-    let Ok(entries) = disk.list(path) else { return };
+/// Directories of topics that were deleted before this run began.
+pub(crate) fn leftovers<D: Disk>(disk: &D, path: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = disk.list(path) else { return Vec::new() };
     let aside = entries.iter().filter(|entry| entry.is_dir && entry.name.ends_with("-delete"));
-    remove_dirs(disk, &aside.map(|entry| path.join(&entry.name)).collect::<Vec<_>>());
+    aside.map(|entry| path.join(&entry.name)).collect()
 }
 
 /// Logs that the metadata does not know: renamed, never removed, since they hold somebody's data.

@@ -155,7 +155,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     let (addresses, metrics_address) = (doors.addresses(), doors.metrics.as_ref().map(Listener::address));
     let (open_world, open_settings) = (Arc::clone(&world), settings.clone());
     let opened = on_pool(&*world, move || startup::open(&open_world, &open_settings)).await?;
-    let Opened { meta, directory, parts, start, tail } = opened;
+    let Opened { meta, directory, leftovers, parts, start, tail } = opened;
     let directory_id = meta.directory;
     let kraft_version = i16::from(parts.voters.is_some());
     let (control, control_thread, changes) = control(parts);
@@ -189,7 +189,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     }
     join(&node, directory_id).await?;
     doors.serve(&node);
-    node.world.spawn(Place::Background, Box::pin(upkeep::run(Arc::clone(&node))));
+    node.world.spawn(Place::Background, Box::pin(upkeep::run(Arc::clone(&node), leftovers)));
     info!(cluster = node.cluster_id, node = %node.settings.node_id, ?addresses, "serving");
     Ok(Running { node, ended, addresses, metrics_address })
 }

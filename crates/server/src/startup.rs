@@ -2,6 +2,7 @@
 //! the quorum and the controller. All of it waits for the disk, so it runs on the pool.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -55,6 +56,8 @@ fn only_voter(voters: &[(Offset, VotersRecord)], meta: &MetaProperties) -> Resul
 pub(crate) struct Opened<W: World> {
     pub(crate) meta: MetaProperties,
     pub(crate) directory: Directory<W::Disk>,
+    /// To be removed beside everything else: there may be very many.
+    pub(crate) leftovers: Vec<PathBuf>,
     pub(crate) parts: Parts<W>,
     pub(crate) start: Event,
     /// The log behind the snapshot: it counts when the quorum says that it is committed.
@@ -70,6 +73,7 @@ pub(crate) fn open<W: World>(world: &Arc<W>, settings: &Settings) -> Result<Open
         None => format_standalone(&**world, settings)?,
     };
     directory::check(path, &meta, settings.cluster_id.as_deref(), settings.node_id)?;
+    let leftovers = directory::leftovers(&disk, path);
     let directory = Directory::open(&disk, path, lock)?;
     let mut log = MetadataLog::open(&disk, &path.join(METADATA_DIR), directory.is_clean(), world.now())?;
 
@@ -104,7 +108,7 @@ pub(crate) fn open<W: World>(world: &Arc<W>, settings: &Settings) -> Result<Open
         log,
         loader,
     };
-    Ok(Opened { meta, directory, parts, start: Event::Started(start), tail })
+    Ok(Opened { meta, directory, leftovers, parts, start: Event::Started(start), tail })
 }
 
 /// Formats an empty directory and answers the cluster's id.

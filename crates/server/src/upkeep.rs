@@ -1,11 +1,13 @@
 //! What has to be done now and then: retention, checkpoints, removing files that nobody reads any more.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
+use crate::directory;
 use crate::node::Node;
 use crate::partitions::Replica;
 use crate::world::{World, on_pool};
@@ -15,8 +17,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Kafka waits this long after the start before the first retention run (`log.initial.task.delay.ms`).
 const FIRST_RETENTION: Duration = Duration::from_secs(30);
 
-/// Runs until the node stops.
-pub(crate) async fn run<W: World>(node: Arc<Node<W>>) {
+/// Removes what a former run left, then runs until the node stops.
+pub(crate) async fn run<W: World>(node: Arc<Node<W>>, leftovers: Vec<PathBuf>) {
+    let disk = node.world.disk();
+    on_pool(&*node.world, move || directory::remove_dirs(&disk, &leftovers)).await;
     let started = Instant::now();
     let mut retention = started + FIRST_RETENTION.min(node.settings.retention_check);
     let mut checkpoint = started + node.settings.checkpoint;
