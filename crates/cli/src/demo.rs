@@ -28,8 +28,9 @@ use tokio::time::{Instant, interval, sleep_until, timeout};
 use crate::commands::server;
 use crate::connect::Target;
 use crate::failure::Failure;
-use crate::node::{self, Node};
+use crate::node;
 use crate::output::Output;
+use crate::stop::Stop;
 use figures::{Display, Figures};
 use members::News;
 use sending::{Progress, Sent};
@@ -57,24 +58,20 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
     if target.bootstrap.is_some() {
         return show(&arguments, target, output, true).await;
     }
+    let mut stop = Stop::listen()?;
     let directory = tempfile::tempdir().map_err(|error| Failure::io("no temporary directory", &error))?;
     let node = node::start(settings(directory.path())).await?;
     let target = Target { bootstrap: Some(node.address().to_owned()) };
     let shown = tokio::select! {
-        shown = show(&arguments, &target, output, arguments.keep) => shown,
-        _ = tokio::signal::ctrl_c() => Err(Failure::failed("interrupted")),
+        shown = show(&arguments, &target, output, arguments.keep) => Some(shown),
+        () = stop.ordered() => None,
     };
-    keep(&arguments, &node).await?;
-    let stopped = node.stop().await;
-    shown.and(stopped)
-}
-
-async fn keep(arguments: &Arguments, node: &Node) -> Result<(), Failure> {
-    if arguments.keep {
+    if arguments.keep && shown.is_some() {
         eprintln!("the node listens on {} until Ctrl-C", node.address());
-        tokio::signal::ctrl_c().await.map_err(|error| Failure::io("signals cannot be heard", &error))?;
+        stop.ordered().await;
     }
-    Ok(())
+    let stopped = node.stop().await;
+    shown.unwrap_or_else(|| Err(Failure::failed("interrupted"))).and(stopped)
 }
 
 /// A node for a moment: a free port, and a group that does not wait long for its second member.

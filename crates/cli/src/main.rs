@@ -10,6 +10,7 @@ mod latencies;
 mod node;
 mod output;
 mod pairs;
+mod stop;
 mod time;
 
 use std::process::ExitCode;

@@ -49,6 +49,9 @@ async fn create<W: World>(node: &Arc<Node<W>>, topics: Vec<String>) {
             match ErrorCode::from_number(topic.error_code) {
                 ErrorCode::None => info!(topic = topic.name, "topic created on demand"),
                 ErrorCode::TopicAlreadyExists => {}
+                ErrorCode::InvalidReplicationFactor if topic.name == GROUPS_TOPIC => {
+                    warn!("groups cannot work: offsets.topic.replication.factor is above the number of brokers");
+                }
                 error => warn!(topic = topic.name, %error, "topic not created on demand"),
             }
         }

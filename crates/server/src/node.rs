@@ -126,7 +126,9 @@ impl<W: World> Node<W> {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; stop whatever uses it, or choose another with --listen")]
+    #[error(
+        "cannot listen on {address}: {source}; stop whatever uses it, or choose another (--listen for clients, -o metrics.listen for metrics)"
+    )]
     Listen {
         /// Which address.
         address: SocketAddr,

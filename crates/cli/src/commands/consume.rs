@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::{self, Output};
+use crate::stop::Stop;
 use crate::time;
 
 /// Read records and print them
@@ -192,11 +193,12 @@ impl Reading {
     async fn print_all(&mut self, consumer: &mut Consumer, timeout_ms: Option<u64>) -> Result<(), Failure> {
         let patience = timeout_ms.map(Duration::from_millis);
         let mut heard = Instant::now();
+        let mut stop = Stop::listen()?;
         while self.left != Some(0) && !self.is_at_end(consumer) && !output::is_unread() {
             let limit = patience.map_or(TICK, |patience| patience.saturating_sub(heard.elapsed()).min(TICK));
             let event = tokio::select! {
                 event = consumer.next_within(limit) => event?,
-                _ = tokio::signal::ctrl_c() => return Ok(()),
+                () = stop.ordered() => return Ok(()),
             };
             match event {
                 Some(Event::Records(fetched)) => {

@@ -23,6 +23,7 @@ use crate::failure::Failure;
 use crate::input::{self, Line};
 use crate::output::Output;
 use crate::pairs;
+use crate::stop::Stop;
 
 /// Send records from files or stdin
 #[derive(clap::Args)]
@@ -104,10 +105,11 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
     };
     let producer = Producer::open(&cluster, settings)?;
     let mut sent = Sent::new();
+    let mut stop = Stop::listen()?;
     let ended = loop {
         let line = tokio::select! {
             line = lines.recv() => line,
-            _ = tokio::signal::ctrl_c() => None,
+            () = stop.ordered() => None,
         };
         let Some(line) = line else { break Ok(()) };
         if let Err(failure) = sent.send(&producer, &arguments, line).await {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::failure::Failure;
+use crate::stop::Stop;
 use milena_metadata::properties;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{node, pairs};
 
@@ -28,13 +28,11 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // Heard from the beginning: whoever sees `ready` may send a signal at once.
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| Failure::io("no signals", &error))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| Failure::io("no signals", &error))?;
+    let mut stop = Stop::listen()?;
     let mut node = node::start(settings(arguments)?).await?;
     println!("ready {}", node.address());
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = stop.ordered() => {}
         failure = node.failed() => return Err(failure),
     }
     node.stop().await
