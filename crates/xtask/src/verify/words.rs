@@ -94,7 +94,7 @@ fn stands_alone(line: &str, word: &str) -> bool {
     })
 }
 
-/// Whether an absolute path starts here; `target/work/x` and `https://host/home/` do not start one.
+/// Whether an absolute path starts here; `target/home/x` and `https://host/home/` do not start one.
 fn starts_path(line: &str, path: &str) -> bool {
     line.match_indices(path)
         .any(|(at, _)| !line[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || "._-})*~/".contains(c)))
@@ -122,7 +122,7 @@ mod tests {
     fn a_path_of_one_machine_is_found() {
         assert_eq!(found("a.sh", &format!("cd /{}/me", "home")).len(), 1);
         assert_eq!(found("a.sh", "cd '/somewhere/clone/x'").len(), 1);
-        assert!(found("a.sh", "cd $dir/somewhere/clone/x; ls target/work/x").is_empty());
+        assert!(found("a.sh", "cd $dir/somewhere/clone/x; ls target/home/x").is_empty());
     }
 
     #[test]
