@@ -105,6 +105,7 @@ pub(super) fn judge(sent: &Sent, verdict: &Verdict) -> Result<(), Failure> {
         )));
     }
     match sent.bad_lines {
+        0 if sent.expected.count == 0 => Err(Failure::failed("the input holds no event, so nothing was shown")),
         0 => Ok(()),
         bad => {
             Err(Failure::failed(format!("{bad} lines of the input are no events; correct them and send them again")))
@@ -127,6 +128,9 @@ mod tests {
     fn the_demo_fails_if_a_line_was_bad() {
         let sent = Sent { bad_lines: 2, ..Sent::default() };
         assert!(matches!(judge(&sent, &Verdict::default()), Err(Failure::Failed(_))));
-        assert!(judge(&Sent::default(), &Verdict::default()).is_ok());
+        assert!(judge(&Sent::default(), &Verdict::default()).is_err(), "nothing sent shows nothing");
+        let mut sent = Sent::default();
+        sent.expected.count = 1;
+        assert!(judge(&sent, &Verdict::default()).is_ok());
     }
 }
