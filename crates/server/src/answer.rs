@@ -37,13 +37,6 @@ pub struct Answer<D: Disk> {
     pub ranges: Vec<FileRange<D>>,
 }
 
-impl<D: Disk> Answer<D> {
-    /// An answer that is all in memory.
-    pub fn in_memory(segments: Vec<Segment>) -> Answer<D> {
-        Answer { segments, ranges: Vec::new() }
-    }
-}
-
 /// The writing half of a connection: collects output and writes it in large pieces.
 pub struct Output {
     /// Grows with the answers up to [`OUTPUT_BYTES`] and keeps its size, so that it is not zeroed for each of them.

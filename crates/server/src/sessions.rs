@@ -160,13 +160,6 @@ impl Sessions {
         let Some(session) = sessions.get_mut(&id) else { return answered };
         answered.into_iter().filter(|(wanted, data)| session.tell(&wanted.topic, data)).collect()
     }
-
-    /// Whether any of these answers would be sent at all.
-    pub fn has_news(&self, id: i32, answered: &[(Wanted, PartitionData)]) -> bool {
-        let sessions = self.sessions.lock();
-        let Some(session) = sessions.get(&id) else { return true };
-        answered.iter().any(|(wanted, data)| session.is_news(&wanted.topic, data))
-    }
 }
 
 impl Session {
@@ -318,7 +311,6 @@ mod tests {
         let sessions = with_session(&[0, 1]);
         let same = answered(&sessions, &request(ID, 1, &[]), Millis(1));
         assert_eq!(same.len(), 2, "both are read");
-        assert!(!sessions.has_news(ID, &same));
         assert!(sessions.news(ID, same).is_empty());
         let (_, wanted) = sessions.begin(&request(ID, 2, &[]), false, Millis(2)).expect("valid");
         let moved = wanted.into_iter().map(|wanted| (wanted.clone(), data(wanted.partition.partition, 6, 0))).collect();
