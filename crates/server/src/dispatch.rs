@@ -172,7 +172,17 @@ pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) 
         | ApiKey::FetchSnapshot
         | ApiKey::BrokerRegistration
         | ApiKey::BrokerHeartbeat
-        | ApiKey::AllocateProducerIds => unreachable!("not in SERVED"),
+        | ApiKey::AllocateProducerIds
+        | ApiKey::AddPartitionsToTxn
+        | ApiKey::AddOffsetsToTxn
+        | ApiKey::EndTxn
+        | ApiKey::WriteTxnMarkers
+        | ApiKey::TxnOffsetCommit
+        | ApiKey::DescribeProducers
+        | ApiKey::DescribeTransactions
+        | ApiKey::ListTransactions
+        | ApiKey::ConsumerGroupHeartbeat
+        | ApiKey::ConsumerGroupDescribe => unreachable!("not in SERVED"),
     }
 }
 
