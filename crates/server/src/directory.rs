@@ -246,13 +246,7 @@ impl<D: Disk> Directory<D> {
             *unlinks = later;
             due
         };
-        for unlink in due {
-            if let Err(error) = disk.remove_file(&unlink.path)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                warn!(path = %unlink.path.display(), %error, "a deleted file cannot be removed");
-            }
-        }
+        unlink(disk, due);
     }
 
     /// Writes the three checkpoint files from what the replicas say now.
@@ -355,6 +349,17 @@ pub fn remove_dirs<D: Disk>(disk: &D, dirs: &[PathBuf]) {
             && error.kind() != io::ErrorKind::NotFound
         {
             warn!(path = %dir.display(), %error, "the directory of a deleted topic cannot be removed");
+        }
+    }
+}
+
+/// Removes files whose time has come.
+pub(crate) fn unlink<D: Disk>(disk: &D, due: Vec<Unlink>) {
+    for unlink in due {
+        if let Err(error) = disk.remove_file(&unlink.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            warn!(path = %unlink.path.display(), %error, "a deleted file cannot be removed");
         }
     }
 }

@@ -12,6 +12,7 @@ use milena_metadata::format::{self, MetaProperties};
 use milena_metadata::loader::Loader;
 use milena_metadata::raft::{self, Event, Raft};
 use milena_metadata::records::{Batch, Control, Entry, RecordsError};
+use milena_metadata::retention::SnapshotSchedule;
 use milena_metadata::{delta::ReplayError, snapshot};
 use milena_protocol::messages::{MetadataRecord, VotersRecord};
 use milena_protocol::{Offset, Uuid};
@@ -75,7 +76,10 @@ pub(crate) fn open<W: World>(world: &Arc<W>, settings: &Settings) -> Result<Open
     directory::check(path, &meta, settings.cluster_id.as_deref(), settings.node_id)?;
     let leftovers = directory::leftovers(&disk, path);
     let directory = Directory::open(&disk, path, lock)?;
-    let mut log = MetadataLog::open(&disk, &path.join(METADATA_DIR), directory.is_clean(), world.now())?;
+    let mut log = {
+        let dir = path.join(METADATA_DIR);
+        MetadataLog::open(&disk, &dir, settings.metadata, directory.is_clean(), world.now())?
+    };
 
     let mut loader = Loader::new();
     let mut voters: Vec<(Offset, VotersRecord)> = Vec::new();
@@ -89,6 +93,7 @@ pub(crate) fn open<W: World>(world: &Arc<W>, settings: &Settings) -> Result<Open
     let tail = log.batches_from(loader.read().last.next())?;
     voters.extend(tail.iter().flat_map(voters_in));
     only_voter(&voters, &meta)?;
+    let unsaved_bytes = log.bytes_from(snapshot_id.map_or(Offset(0), |id| id.end))?;
     let start = raft::Start {
         state: log.quorum_state()?,
         log_start: log.log_start(),
@@ -104,7 +109,12 @@ pub(crate) fn open<W: World>(world: &Arc<W>, settings: &Settings) -> Result<Open
         controller: Controller::new(controller_options(settings, &meta)),
         bootstrap: bootstrap(&**world, settings)?,
         voters: voters.pop().map(|(_, voters)| voters),
-        snapshot_bytes_max: settings.snapshot_bytes,
+        schedule: SnapshotSchedule::new(
+            settings.metadata.snapshot_bytes_max,
+            settings.metadata.snapshot_interval_ms,
+            unsaved_bytes,
+            world.now(),
+        ),
         log,
         loader,
     };

@@ -4,5 +4,6 @@
 mod client;
 mod endurance;
 mod every_version;
+mod metadata_log;
 mod seam;
 mod world;
