@@ -8,6 +8,7 @@
 //! ```
 //! Source: `LocalLog`, `UnifiedLog` in Kafka 4.3.1.
 
+mod figures;
 mod open;
 mod retention;
 
@@ -20,6 +21,8 @@ use milena_base::disk::replace_file;
 use milena_base::{Disk, DiskFile, Millis, Random};
 use milena_protocol::records::{Batch, BatchError, BatchHeader, HEADER_BYTES, RecordView};
 use milena_protocol::{LeaderEpoch, Offset};
+
+pub use figures::Figures;
 
 use crate::epochs::LeaderEpochs;
 use crate::segment::{Place, Segment};

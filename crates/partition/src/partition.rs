@@ -438,6 +438,11 @@ impl<D: Disk> Partition<D> {
         self.log.size_bytes()
     }
 
+    /// What is measured of its log.
+    pub fn figures(&self) -> crate::log::Figures {
+        self.log.figures()
+    }
+
     /// Bytes appended but not yet flushed.
     pub fn unflushed_bytes(&self) -> u64 {
         self.log.unflushed().bytes

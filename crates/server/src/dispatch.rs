@@ -7,6 +7,7 @@ use milena_base::Disk;
 use milena_protocol::header::{RequestHeader, response_frame};
 use milena_protocol::wire::{DecodeError, Decoder};
 use milena_protocol::{ApiKey, Message};
+use tokio::time::Instant;
 
 use crate::answer::Answer;
 use crate::api;
@@ -131,8 +132,8 @@ pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) 
         call.header.version = 0;
         return call.answer(&api::api_versions::unsupported_version());
     }
-    node.metrics.requests(key).inc();
-    match key {
+    let started = Instant::now();
+    let outcome = match key {
         ApiKey::Produce => match decode(&mut decoder, call.version()) {
             Ok(request) => api::produce::produce(&call, request).await,
             Err(error) => malformed(&call, &error),
@@ -183,7 +184,9 @@ pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) 
         | ApiKey::ListTransactions
         | ApiKey::ConsumerGroupHeartbeat
         | ApiKey::ConsumerGroupDescribe => unreachable!("not in SERVED"),
-    }
+    };
+    node.metrics.answered(key, started.elapsed());
+    outcome
 }
 
 /// Reads a request that fills its frame.

@@ -33,4 +33,4 @@ mod upkeep;
 pub mod world;
 
 pub use node::{Running, StartError, start};
-pub use settings::{Settings, SettingsError};
+pub use settings::{OWN_KEYS, OwnKey, Settings, SettingsError};

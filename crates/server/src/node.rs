@@ -114,12 +114,6 @@ impl<W: World> Node<W> {
             None => Err("the broker is not registered"),
         }
     }
-
-    /// Brings gauges up to date that are not kept so all the time.
-    pub fn observe(&self) {
-        self.metrics.partitions.set(self.partitions.all().len() as i64);
-        self.metrics.reserved_bytes.set(self.account.reserved_bytes() as i64);
-    }
 }
 
 /// Why a node does not start.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -90,6 +90,8 @@ pub struct Replica<D: Disk> {
     inflating: Arc<Semaphore>,
     /// One flush at a time; whoever waits behind it mostly finds its records flushed by it.
     flushing: tokio::sync::Mutex<()>,
+    /// Bytes sent to readers.
+    fetched_bytes: AtomicU64,
 }
 
 /// Long polls that want to know when there is more to read.
@@ -123,6 +125,7 @@ impl<D: Disk> Replica<D> {
             refuses: AtomicBool::new(false),
             inflating: Arc::clone(inflating),
             flushing: tokio::sync::Mutex::new(()),
+            fetched_bytes: AtomicU64::new(0),
         })
     }
 
@@ -142,6 +145,7 @@ impl<D: Disk> Replica<D> {
             refuses: AtomicBool::new(true),
             inflating: Arc::clone(inflating),
             flushing: tokio::sync::Mutex::new(()),
+            fetched_bytes: AtomicU64::new(0),
         })
     }
 
@@ -342,6 +346,16 @@ impl<D: Disk> Replica<D> {
             OffsetSpec::Timestamp(_) | OffsetSpec::MaxTimestamp => on_pool(world, find).await,
             _ => find(),
         }
+    }
+
+    /// So many bytes of it are sent to a reader.
+    pub fn count_fetched(&self, bytes: usize) {
+        self.fetched_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes sent to readers since it was opened.
+    pub fn fetched_bytes(&self) -> u64 {
+        self.fetched_bytes.load(Ordering::Relaxed)
     }
 
     /// Moves the log start.

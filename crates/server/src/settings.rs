@@ -16,13 +16,47 @@ use milena_protocol::NodeId;
 use crate::metadata_log::MetadataLogSettings;
 
 /// Keys of our own: they never leave this node (no controller and no client sees them).
-const OWN_KEYS: &[&str] = &["cluster.id", "metrics.listen", "memory.request.bytes"];
+pub const OWN_KEYS: &[OwnKey] = &[
+    OwnKey {
+        name: "cluster.id",
+        default: "a random one",
+        doc: "The id that an empty directory is formatted with; a formatted directory must have it.",
+    },
+    OwnKey {
+        name: "memory.request.bytes",
+        default: "1073741824",
+        doc: "Memory that request frames above 64 KiB may take together, in bytes; never less than one frame of socket.request.max.bytes.",
+    },
+    OwnKey {
+        name: "metrics.listen",
+        default: "none",
+        doc: "HOST:PORT of health and metrics over HTTP; port 0 picks a free one.",
+    },
+    OwnKey {
+        name: "metrics.partitions.max",
+        default: "1000",
+        doc: "Partitions that are told one by one in the metrics; those of further topics are only counted.",
+    },
+];
 /// Where data goes if nobody says.
 const DATA_DIR: &str = "milena-data";
 /// Where the node listens if nobody says.
 const LISTENERS: &str = "PLAINTEXT://127.0.0.1:9092";
 /// Memory for request frames if nobody says.
 const MEMORY_BYTES: usize = 1 << 30;
+/// Partitions with metrics of their own if nobody says.
+const METRICS_PARTITIONS_MAX: usize = 1000;
+
+/// A key of our own.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnKey {
+    /// Its name.
+    pub name: &'static str,
+    /// What is in force if nobody sets it.
+    pub default: &'static str,
+    /// One line for people.
+    pub doc: &'static str,
+}
 
 /// Why the node does not start with these settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +104,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// `metrics.listen` (ours): health and metrics over HTTP.
     pub metrics_listen: Option<SocketAddr>,
+    /// `metrics.partitions.max` (ours): partitions with metrics of their own.
+    pub metrics_partitions_max: usize,
     /// `broker.rack`
     pub rack: Option<String>,
     /// `socket.request.max.bytes`
@@ -165,7 +201,7 @@ impl Settings {
         for (key, value) in &file {
             if configs::find(Kind::Broker, key).is_some() {
                 configs::validate(Kind::Broker, key, value).map_err(|error| wrong(key, value, error))?;
-            } else if !OWN_KEYS.contains(&key.as_str()) {
+            } else if OWN_KEYS.iter().all(|own| own.name != key) {
                 unknown.push(key.clone());
             }
         }
@@ -181,6 +217,7 @@ impl Settings {
             data_dir: data_dir(&file)?,
             listeners: listeners(&file)?,
             metrics_listen: file.get("metrics.listen").map(|value| address("metrics.listen", value)).transpose()?,
+            metrics_partitions_max: own_number(&file, "metrics.partitions.max", METRICS_PARTITIONS_MAX)?,
             rack: file.get("broker.rack").cloned(),
             request_bytes_max: values.count("socket.request.max.bytes")?,
             connection_idle_max: idle_max(&values)?,
@@ -206,7 +243,7 @@ impl Settings {
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
             producer_expiry_ms: values.number("producer.id.expiration.ms")?,
             metadata: metadata_log(&values)?,
-            memory_bytes: memory_bytes(&file)?,
+            memory_bytes: own_number(&file, "memory.request.bytes", MEMORY_BYTES)?,
             file: BTreeMap::new(),
         };
         if file.get("process.roles").is_some_and(|roles| roles.split(',').map(str::trim).all(|role| role != "broker")) {
@@ -270,11 +307,11 @@ fn data_dir(file: &BTreeMap<String, String>) -> Result<PathBuf, SettingsError> {
     }
 }
 
-/// Memory for request frames: as given, else [`MEMORY_BYTES`].
-fn memory_bytes(file: &BTreeMap<String, String>) -> Result<usize, SettingsError> {
-    match file.get("memory.request.bytes") {
-        Some(value) => value.trim().parse().map_err(|error| wrong("memory.request.bytes", value, error)),
-        None => Ok(MEMORY_BYTES),
+/// A number of our own: as given, else `usual`.
+fn own_number(file: &BTreeMap<String, String>, key: &str, usual: usize) -> Result<usize, SettingsError> {
+    match file.get(key) {
+        Some(value) => value.trim().parse().map_err(|error| wrong(key, value, error)),
+        None => Ok(usual),
     }
 }
 

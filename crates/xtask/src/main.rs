@@ -20,7 +20,7 @@ const USAGE: &str = "\
 usage: cargo xtask NAME
 
   verify                            static checks, writes nothing
-  fix                               formats, and mends what clippy can mend by itself
+  fix                               formats, mends what clippy can mend by itself, writes the reference pages
   tidy                              a mirror: the longest functions and files, vague names, words to say otherwise
   interop NAME|all|list [--bootstrap HOST:PORT]
                                     real clients against Milena, or against the broker given

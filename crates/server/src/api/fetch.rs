@@ -299,6 +299,11 @@ fn answer<W: World>(call: &Call<'_, W>, asked: &Asked, context: &Context, reads:
     };
     let size: usize = told.iter().map(|(_, data)| data.records.size_bytes()).sum();
     node.metrics.fetched_bytes.inc_by(size as u64);
+    for (wanted, data) in told.iter().filter(|(_, data)| data.records.size_bytes() > 0) {
+        if let Ok(replica) = replica_of(call, wanted, by_id) {
+            replica.count_fetched(data.records.size_bytes());
+        }
+    }
     let mut node_endpoints = add_leader_hints(call, &mut told);
     if follower(&asked.request).is_some() {
         // Followers hear of leaders from the controller, and know every address.

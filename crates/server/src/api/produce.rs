@@ -15,7 +15,6 @@ use milena_protocol::messages::produce_response::{
 use milena_protocol::messages::{ProduceRequest, ProduceResponse};
 use milena_protocol::wire::Records;
 use milena_protocol::{ErrorCode, Offset, Uuid};
-use tokio::time::Instant;
 
 use crate::api::metadata::View;
 use crate::dispatch::{Call, Outcome};
@@ -36,7 +35,6 @@ type Asked = BTreeMap<(String, Uuid), BTreeMap<i32, PartitionProduceData>>;
 
 /// Appends what is sent and answers, unless the producer wants no answer.
 pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> Outcome<W::Disk> {
-    let started = Instant::now();
     let acks = request.acks;
     let mut asked = Asked::new();
     for topic in request.topic_data.into_iter().filter(|topic| !topic.partition_data.is_empty()) {
@@ -47,7 +45,6 @@ pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> O
         Ok(()) => append_all(call, asked, acks).await,
         Err((error, message)) => refused_request(asked, error, message.as_deref()),
     };
-    call.node.metrics.produce_seconds.observe(started.elapsed().as_secs_f64());
     if acks == 0 {
         return silence(&response);
     }

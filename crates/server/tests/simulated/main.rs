@@ -5,6 +5,7 @@ mod client;
 mod endurance;
 mod every_version;
 mod metadata_log;
+mod metrics;
 mod offline;
 mod seam;
 mod world;
