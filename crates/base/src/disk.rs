@@ -90,8 +90,13 @@ pub fn read_file<D: Disk>(disk: &D, path: &Path) -> io::Result<Vec<u8>> {
 /// Replaces a small file so that a crash leaves either the old or the new contents, never a mixture:
 /// write `PATH.tmp`, flush it, rename it, flush the directory.
 pub fn replace_file<D: Disk>(disk: &D, path: &Path, contents: &[u8]) -> io::Result<()> {
+    replace_file_by(disk, path, ".tmp", contents)
+}
+
+/// Like [`replace_file`], with another ending for the unfinished file.
+pub fn replace_file_by<D: Disk>(disk: &D, path: &Path, unfinished: &str, contents: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
+    temporary.push(unfinished);
     let temporary = Path::new(&temporary);
     let file = disk.open(temporary)?;
     file.truncate(0)?;

@@ -31,14 +31,34 @@ struct Tree {
     /// Names of files that a crash leaves.
     durable_files: BTreeMap<PathBuf, MemoryFile>,
     dirs: BTreeSet<PathBuf>,
+    /// Directories in which nothing may be opened, made or listed.
+    denied: BTreeSet<PathBuf>,
     /// Dead where nobody holds the lock.
     locks: BTreeMap<PathBuf, Weak<()>>,
     now: Arc<Mutex<Millis>>,
     room: Room,
+    changes: Changes,
 }
 
 /// Bytes by which files may still grow; `None` for no bound.
 type Room = Arc<Mutex<Option<u64>>>;
+
+/// Changes that still happen; `None` for no bound.
+#[derive(Debug, Clone, Default)]
+struct Changes(Arc<Mutex<Option<u64>>>);
+
+impl Changes {
+    fn take(&self) -> io::Result<()> {
+        match &mut *self.0.lock() {
+            None => Ok(()),
+            Some(0) => Err(io::Error::other("the machine is off")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+}
 
 /// An open file in memory. Clones are the same file.
 #[derive(Debug, Clone)]
@@ -48,6 +68,7 @@ pub struct MemoryFile {
     _lock: Option<Arc<()>>,
     now: Arc<Mutex<Millis>>,
     room: Room,
+    changes: Changes,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -77,6 +98,21 @@ impl MemoryDisk {
         *self.tree.lock().room.lock() = bytes;
     }
 
+    /// Refuses (or grants again) everybody what is in a directory, as if it belonged to somebody else.
+    pub fn deny(&self, dir: &Path, deny: bool) {
+        let denied = &mut self.tree.lock().denied;
+        match deny {
+            true => denied.insert(dir.to_owned()),
+            false => denied.remove(dir),
+        };
+    }
+
+    /// Lets so many changes of files and names happen; then every further one fails, as if the machine had stopped
+    /// there. [`MemoryDisk::crash`] lifts the bound.
+    pub fn stop_after(&self, changes: u64) {
+        *self.tree.lock().changes.0.lock() = Some(changes);
+    }
+
     /// Loses power: names and contents that were not flushed are gone. Open files belong to the past: drop them.
     pub fn crash(&self) {
         self.crash_with(|_| false);
@@ -89,9 +125,11 @@ impl MemoryDisk {
             files: tree.files.clone(),
             durable_files: tree.durable_files.clone(),
             dirs: tree.dirs.clone(),
+            denied: tree.denied.clone(),
             locks: BTreeMap::new(),
             now: Arc::clone(&tree.now),
             room: Room::default(),
+            changes: Changes::default(),
         };
         let disk = MemoryDisk { tree: Arc::new(Mutex::new(copy)) };
         disk.crash();
@@ -111,6 +149,9 @@ impl MemoryDisk {
             names = tree.files.clone();
         }
         let (now, room) = (Arc::clone(&tree.now), Arc::clone(&tree.room));
+        // Whoever still holds files of before keeps the old count: nothing that they do reaches this disk.
+        tree.changes = Changes::default();
+        let changes = tree.changes.clone();
         let mut left = BTreeMap::new();
         for (path, file) in names {
             let contents = file.contents.lock().after_crash(&mut survives);
@@ -121,6 +162,7 @@ impl MemoryDisk {
                     _lock: None,
                     now: Arc::clone(&now),
                     room: Arc::clone(&room),
+                    changes: changes.clone(),
                 },
             );
         }
@@ -131,6 +173,15 @@ impl MemoryDisk {
     /// Paths of all files, for tests.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.tree.lock().files.keys().cloned().collect()
+    }
+}
+
+impl Tree {
+    fn check_access(&self, path: &Path) -> io::Result<()> {
+        match path.ancestors().any(|dir| self.denied.contains(dir)) {
+            true => Err(io::ErrorKind::PermissionDenied.into()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -223,10 +274,14 @@ impl Disk for MemoryDisk {
 
     fn open(&self, path: &Path) -> io::Result<MemoryFile> {
         let mut tree = self.tree.lock();
+        tree.check_access(path)?;
         if !path.parent().is_some_and(|dir| tree.dirs.contains(dir)) {
             return Err(not_found(path));
         }
-        let (now, room) = (Arc::clone(&tree.now), Arc::clone(&tree.room));
+        if !tree.files.contains_key(path) {
+            tree.changes.take()?;
+        }
+        let (now, room, changes) = (Arc::clone(&tree.now), Arc::clone(&tree.room), tree.changes.clone());
         let created = || {
             let contents = Contents { modified: *now.lock(), ..Contents::default() };
             MemoryFile {
@@ -234,13 +289,16 @@ impl Disk for MemoryDisk {
                 _lock: None,
                 now: Arc::clone(&now),
                 room: Arc::clone(&room),
+                changes: changes.clone(),
             }
         };
         Ok(tree.files.entry(path.to_owned()).or_insert_with(created).clone())
     }
 
     fn open_existing(&self, path: &Path) -> io::Result<MemoryFile> {
-        self.tree.lock().files.get(path).cloned().ok_or_else(|| not_found(path))
+        let tree = self.tree.lock();
+        tree.check_access(path)?;
+        tree.files.get(path).cloned().ok_or_else(|| not_found(path))
     }
 
     fn open_locked(&self, path: &Path) -> io::Result<Option<MemoryFile>> {
@@ -256,6 +314,7 @@ impl Disk for MemoryDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let tree = self.tree.lock();
+        tree.check_access(dir)?;
         if !tree.dirs.contains(dir) {
             return Err(not_found(dir));
         }
@@ -271,12 +330,15 @@ impl Disk for MemoryDisk {
 
     /// Directories survive every crash: what is of interest are the files in them.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.tree.lock().dirs.extend(dir.ancestors().map(Path::to_owned));
+        let mut tree = self.tree.lock();
+        tree.check_access(dir)?;
+        tree.dirs.extend(dir.ancestors().map(Path::to_owned));
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut tree = self.tree.lock();
+        tree.changes.take()?;
         if let Some(file) = tree.files.remove(from) {
             tree.files.insert(to.to_owned(), file);
             return Ok(());
@@ -293,11 +355,14 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.tree.lock().files.remove(path).map(drop).ok_or_else(|| not_found(path))
+        let mut tree = self.tree.lock();
+        tree.changes.take()?;
+        tree.files.remove(path).map(drop).ok_or_else(|| not_found(path))
     }
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
         let mut tree = self.tree.lock();
+        tree.changes.take()?;
         if !tree.dirs.contains(dir) {
             return Err(not_found(dir));
         }
@@ -309,6 +374,7 @@ impl Disk for MemoryDisk {
 
     fn flush_dir(&self, dir: &Path) -> io::Result<()> {
         let mut tree = self.tree.lock();
+        tree.changes.take()?;
         let here = |path: &PathBuf| path.parent() == Some(dir);
         let now: Vec<(PathBuf, MemoryFile)> =
             tree.files.iter().filter(|(path, _)| here(path)).map(|(path, file)| (path.clone(), file.clone())).collect();
@@ -336,6 +402,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.changes.take()?;
         let mut contents = self.contents.lock();
         contents.modified = *self.now.lock();
         let growth = (position + bytes.len() as u64).saturating_sub(contents.size_bytes);
@@ -346,6 +413,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn truncate(&self, size_bytes: u64) -> io::Result<()> {
+        self.changes.take()?;
         let mut contents = self.contents.lock();
         contents.modified = *self.now.lock();
         contents.truncate(size_bytes);
@@ -353,6 +421,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn flush(&self) -> io::Result<()> {
+        self.changes.take()?;
         self.contents.lock().flush();
         Ok(())
     }
@@ -398,6 +467,20 @@ mod tests {
         disk.crash();
         assert_eq!(contents(&disk, "/d/f").unwrap(), b"flushed");
         assert_eq!(contents(&disk, "/d/unnamed"), None);
+    }
+
+    #[test]
+    fn a_stopped_machine_changes_nothing_until_it_has_crashed() {
+        let disk = disk();
+        let file = disk.open(Path::new("/d/f")).unwrap();
+        disk.stop_after(3);
+        file.write_at(b"one", 0).unwrap();
+        file.flush().unwrap();
+        disk.flush_dir(Path::new("/d")).unwrap();
+        assert!(file.write_at(b"two", 0).is_err() && disk.remove_file(Path::new("/d/f")).is_err());
+        disk.crash();
+        assert_eq!(contents(&disk, "/d/f").unwrap(), b"one");
+        disk.remove_file(Path::new("/d/f")).unwrap();
     }
 
     #[test]

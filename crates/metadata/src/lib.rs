@@ -22,6 +22,7 @@ pub mod loader;
 pub mod properties;
 pub mod raft;
 pub mod records;
+pub mod retention;
 pub mod snapshot;
 pub mod sorted;
 pub mod topic_name;

@@ -5,6 +5,7 @@ use milena_base::Millis;
 use milena_protocol::messages::{
     KRaftVersionRecord, MetadataRecord, SnapshotFooterRecord, SnapshotHeaderRecord, VotersRecord,
 };
+use milena_protocol::records::batches;
 use milena_protocol::{LeaderEpoch, Offset};
 
 use crate::image::Image;
@@ -83,6 +84,17 @@ pub(crate) fn contents(
     Bytes::from(bytes)
 }
 
+/// Time of the last batch that a snapshot contains; its first batch, which says so, must be in `beginning`.
+pub fn timestamp(beginning: &Bytes) -> Result<Millis, RecordsError> {
+    let broken = |reason: &str| RecordsError::CorruptBatch { position: 0, reason: reason.into() };
+    let first = batches(beginning.clone()).next().and_then(Result::ok).ok_or_else(|| broken("no whole batch"))?;
+    let decoded = decode(first.bytes())?;
+    match decoded.first().and_then(|batch| batch.entries.first()) {
+        Some(Entry::Control(Control::SnapshotHeader(header))) => Ok(Millis(header.last_contained_log_timestamp)),
+        _ => Err(broken("a snapshot begins with a header")),
+    }
+}
+
 /// Takes a file apart, strictly: a header first, a footer last, nothing behind it.
 pub fn read(id: SnapshotId, bytes: &Bytes) -> Result<Snapshot, RecordsError> {
     let batches = decode(bytes)?;
@@ -131,6 +143,8 @@ mod tests {
         let id = SnapshotId { end: Offset(9), epoch: LeaderEpoch(1) };
         let whole = contents(&records, None, id.epoch, Millis(5), Millis(6));
         assert_eq!(read(id, &whole).map(|snapshot| snapshot.records.len()), Ok(3000));
+        assert_eq!(timestamp(&whole.slice(..200)), Ok(Millis(5)), "its beginning is enough");
+        assert!(timestamp(&whole.slice(..20)).is_err());
         let footer_bytes = 75;
         assert!(read(id, &whole.slice(..whole.len() - footer_bytes)).is_err());
         assert!(read(id, &whole.slice(..whole.len() - 1)).is_err());

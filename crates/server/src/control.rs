@@ -7,6 +7,8 @@
 //!                       answers leave ◄── applied ◄── Applier ◄── Loader ◄─┘
 //! ```
 
+mod housekeeping;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use milena_metadata::image::Image;
 use milena_metadata::loader::Loader;
 use milena_metadata::raft::{Effect, Event, Raft};
 use milena_metadata::records::{self, Batch, Control, Entry, RecordsError};
-use milena_metadata::snapshot;
+use milena_metadata::retention::SnapshotSchedule;
 use milena_partition::FlushToken;
 use milena_protocol::messages::{MetadataRecord, VotersRecord};
 use milena_protocol::{LeaderEpoch, Offset};
@@ -27,6 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use tracing::{error, info};
 
+use self::housekeeping::Housekeeping;
 use crate::metadata_log::MetadataLog;
 use crate::world::{Place, World, on_pool};
 
@@ -144,8 +147,7 @@ pub(crate) struct ControlThread<W: World> {
     flush: Flush,
     next_reply: u64,
     voters: Option<VotersRecord>,
-    snapshot_bytes_max: u64,
-    bytes_since_snapshot: u64,
+    housekeeping: Housekeeping,
 }
 
 /// The flush that runs on the pool; one at a time, so that all that is appended meanwhile shares the next.
@@ -166,8 +168,8 @@ pub(crate) struct Parts<W: World> {
     pub(crate) bootstrap: Vec<MetadataRecord>,
     /// The voters, where the quorum is dynamic; they go into snapshots.
     pub(crate) voters: Option<VotersRecord>,
-    /// `metadata.log.max.record.bytes.between.snapshots`
-    pub(crate) snapshot_bytes_max: u64,
+    /// When snapshots are due.
+    pub(crate) schedule: SnapshotSchedule,
 }
 
 /// The door, the thread's state, and where committed changes come out.
@@ -178,6 +180,7 @@ pub(crate) fn control<W: World>(
     let (changes, applier) = mpsc::channel(CHANGES);
     let (applied_sender, applied) = watch::channel(Offset(0));
     let committed = parts.loader.image().provenance().last.next();
+    let housekeeping = Housekeeping::new(parts.schedule, parts.world.now());
     let thread = ControlThread {
         world: parts.world,
         log: parts.log,
@@ -197,8 +200,7 @@ pub(crate) fn control<W: World>(
         flush: Flush::default(),
         next_reply: 0,
         voters: parts.voters,
-        snapshot_bytes_max: parts.snapshot_bytes_max,
-        bytes_since_snapshot: 0,
+        housekeeping,
     };
     (ControlHandle { mailbox: sender, applied: applied_sender }, thread, applier)
 }
@@ -240,14 +242,9 @@ impl<W: World> ControlThread<W> {
     }
 
     async fn wake(&mut self) -> Wake {
-        let next = self.raft_timer.into_iter().chain(self.controller_timer).min();
-        let pause = next.map(|at| Duration::from_millis((at - self.world.now()).0.max(0) as u64));
-        let timer = async {
-            match pause {
-                Some(pause) => sleep(pause).await,
-                None => std::future::pending().await,
-            }
-        };
+        let timers = self.raft_timer.into_iter().chain(self.controller_timer);
+        let next = timers.fold(self.housekeeping.look_at, Millis::min);
+        let timer = sleep(Duration::from_millis((next - self.world.now()).0.max(0) as u64));
         let flushed = async {
             match &mut self.flush.running {
                 Some((end, done)) => (*end, done.await.unwrap_or_else(|_| Err(io::Error::other("the flush was lost")))),
@@ -275,6 +272,9 @@ impl<W: World> ControlThread<W> {
         if self.controller_timer.is_some_and(|at| at <= now) {
             self.controller_timer = None;
             self.decide(controller::Event::Tick).await?;
+        }
+        if self.housekeeping.look_at <= now {
+            self.keep_house().await?;
         }
         Ok(())
     }
@@ -305,7 +305,7 @@ impl<W: World> ControlThread<W> {
                 self.controller.replay(base + delta, record)?;
             }
             let bytes = records::encode_data(base, epoch, now, &records);
-            self.bytes_since_snapshot += bytes.len() as u64;
+            self.housekeeping.schedule.wrote(bytes.len() as u64);
             self.log.append(&bytes, now)?;
             let entries = records.into_iter().map(Entry::Data).collect();
             let batch = Batch { base, epoch, timestamp: now, entries };
@@ -363,6 +363,7 @@ impl<W: World> ControlThread<W> {
 
     fn append_control(&mut self, bytes: bytes::Bytes) -> Result<Event, ControlError> {
         self.log.append(&bytes, self.world.now())?;
+        self.housekeeping.schedule.wrote(bytes.len() as u64);
         let mut batches = records::decode(&bytes)?;
         let batch = batches.pop().filter(|_| batches.is_empty()).expect("the quorum appends one batch at a time");
         let voters = batch.entries.iter().find_map(|entry| match entry {
@@ -398,22 +399,10 @@ impl<W: World> ControlThread<W> {
         if replayed {
             let published = self.loader.publish();
             let _ = self.changes.send(published).await;
-            saved = self.maybe_snapshot().await?;
+            saved = self.maybe_snapshot().await;
         }
         self.release();
         Ok(saved)
-    }
-
-    /// A snapshot once enough was written since the last one, so that the next start has little to read.
-    async fn maybe_snapshot(&mut self) -> Result<Option<Event>, ControlError> {
-        if self.bytes_since_snapshot < self.snapshot_bytes_max {
-            return Ok(None);
-        }
-        self.bytes_since_snapshot = 0;
-        let (id, contents) = snapshot::write(self.loader.image(), self.voters.as_ref(), self.world.now());
-        self.log.save_snapshot(&*self.world, id, contents).await?;
-        info!(end = %id.end, "metadata snapshot written");
-        Ok(Some(Event::SnapshotSaved { id, log_start: self.log.log_start() }))
     }
 
     fn release(&mut self) {

@@ -1,4 +1,8 @@
 //! The files of the quorum: the metadata log, its snapshots, and `quorum-state`.
+//!
+//! Source: `KafkaRaftLog` in Kafka 4.3.1.
+
+mod snapshots;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,11 +12,13 @@ use milena_base::disk::{read_file, replace_file};
 use milena_base::{Disk, DiskFile, Millis};
 use milena_metadata::raft::{EpochStart, QuorumState};
 use milena_metadata::records::{self, RecordsError};
+use milena_metadata::retention::{Retention, StoredSnapshot};
 use milena_metadata::snapshot::SnapshotId;
 use milena_partition::log::Log;
 use milena_partition::{CleanupPolicy, Flush, FlushToken, LogSettings, OpenHints, ReadError, Slice};
 use milena_protocol::Offset;
 use milena_protocol::records::Batch as RawBatch;
+use tracing::warn;
 
 use crate::world::{World, on_pool};
 
@@ -22,11 +28,31 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Levels of `kraft.version` decide the format of `quorum-state`.
 const KRAFT_VERSION: i16 = 1;
 
+/// What is set for the metadata log.
+#[derive(Debug, Clone, Copy)]
+pub struct MetadataLogSettings {
+    /// `metadata.log.max.record.bytes.between.snapshots`
+    pub snapshot_bytes_max: u64,
+    /// `metadata.log.max.snapshot.interval.ms`; 0: no snapshot for time alone.
+    pub snapshot_interval_ms: i64,
+    /// `metadata.log.segment.bytes`, or `internal.metadata.log.segment.bytes`
+    pub segment_bytes: u32,
+    /// `metadata.log.segment.ms`
+    pub segment_ms: i64,
+    /// `metadata.max.retention.bytes` and `metadata.max.retention.ms`
+    pub retention: Retention,
+    /// `internal.metadata.delete.delay.millis`: how long a file stays under its `.deleted` name.
+    pub delete_delay_ms: i64,
+}
+
 /// The metadata log on its disk.
 pub struct MetadataLog<D: Disk> {
     disk: D,
     dir: PathBuf,
     log: Log<D>,
+    settings: MetadataLogSettings,
+    /// By their end, ascending; each is whole and durable.
+    snapshots: Vec<StoredSnapshot>,
 }
 
 /// Why the metadata log cannot be opened or read.
@@ -49,23 +75,58 @@ pub enum MetadataLogError {
     /// A batch is none of the metadata log's.
     #[error(transparent)]
     Records(#[from] RecordsError),
+    /// Records are missing that no snapshot holds.
+    #[error(
+        "the metadata log in {dir} begins at offset {log_start}, and no snapshot holds what was before: it cannot be read. Restore OFFSET-EPOCH.checkpoint files of that directory from a backup"
+    )]
+    NoSnapshot {
+        /// Which directory.
+        dir: PathBuf,
+        /// Where the log begins.
+        log_start: Offset,
+    },
     /// `quorum-state` says something else than Kafka writes.
     #[error(transparent)]
     QuorumState(#[from] milena_metadata::raft::quorum_state::QuorumStateError),
 }
 
 impl<D: Disk> MetadataLog<D> {
-    /// Opens the log in `dir`; creates it where there is none. After a kill its end is checked and mended.
-    pub fn open(disk: &D, dir: &Path, clean: bool, now: Millis) -> Result<MetadataLog<D>, MetadataLogError> {
-        let settings = LogSettings {
+    /// Opens the log in `dir`; creates it where there is none. After a kill its end is checked and mended, and what
+    /// was on its way out is removed.
+    pub fn open(
+        disk: &D,
+        dir: &Path,
+        settings: MetadataLogSettings,
+        clean: bool,
+        now: Millis,
+    ) -> Result<MetadataLog<D>, MetadataLogError> {
+        let log_settings = LogSettings {
             retention_ms: -1,
             retention_bytes: -1,
             cleanup: CleanupPolicy::default(),
+            segment_bytes: settings.segment_bytes,
+            segment_ms: settings.segment_ms,
+            file_delete_delay_ms: settings.delete_delay_ms,
             ..LogSettings::default()
         };
-        let hints = OpenHints { clean, ..OpenHints::default() };
-        let (log, _) = Log::open(disk.clone(), dir.to_owned(), settings, &hints, now)?;
-        Ok(MetadataLog { disk: disk.clone(), dir: dir.to_owned(), log })
+        let failed = |source| MetadataLogError::Io { path: dir.to_owned(), source };
+        let snapshots = snapshots::stored(disk, dir).map_err(failed)?;
+        let newest = snapshots.last().map(|snapshot| snapshot.id);
+        // A snapshot holds committed records only, and those are on the device.
+        let recovery_point = newest.map_or(Offset(0), |id| id.end);
+        let hints = OpenHints { clean, recovery_point, ..OpenHints::default() };
+        let (mut log, recovered) = Log::open(disk.clone(), dir.to_owned(), log_settings, &hints, now)?;
+        if recovered.truncated_bytes > 0 {
+            warn!(bytes = recovered.truncated_bytes, "torn end of the metadata log cut off");
+        }
+        let latest = log.epochs().latest().unwrap_or_default();
+        if let Some(id) = newest.filter(|id| (id.epoch, id.end) > (latest, log.log_end())) {
+            warn!(log_end = %log.log_end(), snapshot = %id.end, "the metadata log goes on behind its newest snapshot");
+            log.restart_at(now, id.end).map_err(failed)?;
+        }
+        let mut log = MetadataLog { disk: disk.clone(), dir: dir.to_owned(), log, settings, snapshots };
+        log.forget_outdated()?;
+        Ok(log)
     }
 
     /// First offset of the log.
@@ -149,45 +210,48 @@ impl<D: Disk> MetadataLog<D> {
         on_pool(world, move || replace_file(&disk, &path, json.as_bytes())).await
     }
 
-    /// The newest snapshot with its contents, if there is one.
-    pub fn newest_snapshot(&self) -> Result<Option<(SnapshotId, Bytes)>, MetadataLogError> {
-        let entries = self.disk.list(&self.dir).map_err(|source| self.io_error(source))?;
-        let Some(id) = entries.iter().filter_map(|entry| SnapshotId::parse(&entry.name)).max() else {
-            return Ok(None);
-        };
-        let path = self.dir.join(id.file_name());
-        match read_file(&self.disk, &path) {
-            Ok(contents) => Ok(Some((id, contents.into()))),
-            Err(source) => Err(MetadataLogError::Io { path, source }),
+    /// Bytes of the log from `offset` on.
+    pub fn bytes_from(&mut self, offset: Offset) -> Result<u64, MetadataLogError> {
+        let all = self.log.log_end();
+        let mut bytes = 0;
+        let mut next = offset.max(self.log_start());
+        while next < all {
+            let Slice::File { size_bytes, .. } = self.log.read(next, usize::MAX, true, all)? else { break };
+            bytes += size_bytes as u64;
+            let following = self.log.segment_bases().find(|base| *base > next);
+            next = following.unwrap_or(all);
         }
+        Ok(bytes)
     }
 
-    /// Writes a snapshot and removes the ones before it. The log keeps its records.
-    pub async fn save_snapshot<W: World<Disk = D>>(
-        &self,
-        world: &W,
-        id: SnapshotId,
-        contents: Bytes,
-    ) -> io::Result<()> {
-        let (disk, dir) = (self.disk.clone(), self.dir.clone());
-        on_pool(world, move || {
-            replace_file(&disk, &dir.join(id.file_name()), &contents)?;
-            let older = disk
-                .list(&dir)?
-                .into_iter()
-                .filter(|entry| SnapshotId::parse(&entry.name).is_some_and(|found| found < id));
-            for entry in older {
-                disk.remove_file(&dir.join(entry.name))?;
-            }
-            Ok(())
-        })
-        .await
+    /// What is set for it.
+    pub fn settings(&self) -> &MetadataLogSettings {
+        &self.settings
     }
 
     /// The disk that it lives on.
     pub fn disk(&self) -> &D {
         &self.disk
     }
+}
+
+/// Whether a directory holds neither records nor a snapshot of any. Changes nothing.
+pub(crate) fn is_empty<D: Disk>(disk: &D, dir: &Path) -> Result<bool, MetadataLogError> {
+    let failed = |source| MetadataLogError::Io { path: dir.to_owned(), source };
+    let entries = match disk.list(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(failed(error)),
+    };
+    for name in entries.into_iter().map(|entry| entry.name) {
+        let has_records = SnapshotId::parse(&name).is_some_and(|id| id.end > Offset(0))
+            || name.ends_with(".log")
+                && disk.open_existing(&dir.join(&name)).map_err(failed)?.size_bytes().map_err(failed)? > 0;
+        if has_records {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A read may end inside a batch: what is cut is read again.
@@ -203,3 +267,6 @@ fn whole_batches(bytes: Bytes) -> Bytes {
     }
     bytes.slice(..end)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use milena_base::Millis;
 use milena_metadata::configs::{self, Kind};
+use milena_metadata::retention::Retention;
 use milena_protocol::NodeId;
+
+use crate::metadata_log::MetadataLogSettings;
 
 /// Keys of our own: they never leave this node (no controller and no client sees them).
 const OWN_KEYS: &[&str] = &["cluster.id", "metrics.listen", "memory.request.bytes"];
@@ -115,8 +118,8 @@ pub struct Settings {
     pub checkpoint: Duration,
     /// `producer.id.expiration.ms`
     pub producer_expiry_ms: i64,
-    /// `metadata.log.max.record.bytes.between.snapshots`
-    pub snapshot_bytes: u64,
+    /// Settings of the metadata log.
+    pub metadata: MetadataLogSettings,
     /// Memory for large request frames, in bytes (ours: `memory.request.bytes`).
     pub memory_bytes: usize,
 }
@@ -202,7 +205,7 @@ impl Settings {
             retention_check: values.millis("log.retention.check.interval.ms")?,
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
             producer_expiry_ms: values.number("producer.id.expiration.ms")?,
-            snapshot_bytes: values.count("metadata.log.max.record.bytes.between.snapshots")? as u64,
+            metadata: metadata_log(&values)?,
             memory_bytes: memory_bytes(&file)?,
             file: BTreeMap::new(),
         };
@@ -230,6 +233,24 @@ fn groups(values: &Values<'_>) -> Result<milena_coordinators::group::Settings, S
         offsets_retention: Millis(minutes.saturating_mul(60_000)),
         offsets_retention_check_interval: Millis(values.number("offsets.retention.check.interval.ms")?),
         ..Default::default()
+    })
+}
+
+fn metadata_log(values: &Values<'_>) -> Result<MetadataLogSettings, SettingsError> {
+    let segment_bytes = match values.text("internal.metadata.log.segment.bytes") {
+        Some(_) => values.number("internal.metadata.log.segment.bytes")?,
+        None => values.number("metadata.log.segment.bytes")?,
+    };
+    Ok(MetadataLogSettings {
+        snapshot_bytes_max: values.count("metadata.log.max.record.bytes.between.snapshots")? as u64,
+        snapshot_interval_ms: values.number("metadata.log.max.snapshot.interval.ms")?,
+        segment_bytes,
+        segment_ms: values.number("metadata.log.segment.ms")?,
+        retention: Retention {
+            bytes: values.number("metadata.max.retention.bytes")?,
+            ms: values.number("metadata.max.retention.ms")?,
+        },
+        delete_delay_ms: values.number("internal.metadata.delete.delay.millis")?,
     })
 }
 

@@ -120,8 +120,8 @@ settings! { BROKER
     "group.streams.session.timeout.ms", Int, "45000", Medium, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about streams groups.";
     "initial.broker.registration.timeout.ms", Int, "60000", Medium, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
     "inter.broker.listener.name", Text, null, Medium, Any, ReadOnly, NoEffect, Public, "Listener between brokers.";
-    "internal.metadata.delete.delay.millis", Long, "60000", Low, Any, ReadOnly, NoEffect, Internal, "Internal. Kept for compatibility.";
-    "internal.metadata.log.segment.bytes", Int, null, Low, Any, ReadOnly, NoEffect, Internal, "Internal. Kept for compatibility.";
+    "internal.metadata.delete.delay.millis", Long, "60000", Low, Any, ReadOnly, Acts, Internal, "Internal. How long a deleted file of the metadata log stays, in milliseconds.";
+    "internal.metadata.log.segment.bytes", Int, null, Low, Any, ReadOnly, Acts, Internal, "Internal, for tests. Largest size of a metadata log segment, in bytes.";
     "internal.metadata.max.batch.size.in.bytes", Int, "8388608", Low, Any, ReadOnly, NoEffect, Internal, "Internal. Kept for compatibility.";
     "kafka.metrics.polling.interval.secs", Int, "10", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about metrics.";
     "kafka.metrics.reporters", List, "", Low, Words { known: &[], empty: true }, ReadOnly, NoEffect, Public, "Kept for compatibility: about metrics.";
@@ -177,12 +177,12 @@ settings! { BROKER
     "message.max.bytes", Int, "1048588", High, AtLeast(0), ClusterWide, Acts, Public, "Default of the topics' max.message.bytes.";
     "metadata.log.dir", Text, null, High, Any, ReadOnly, NoEffect, Public, "Directory of the metadata log; unset: the first data directory.";
     "metadata.log.max.record.bytes.between.snapshots", Long, "20971520", High, AtLeast(1), ReadOnly, Acts, Public, "Bytes of metadata log after which a snapshot is written.";
-    "metadata.log.max.snapshot.interval.ms", Long, "3600000", High, AtLeast(0), ReadOnly, NoEffect, Public, "Time after which a snapshot is written, in milliseconds; 0: never for time alone.";
-    "metadata.log.segment.bytes", Int, "1073741824", High, AtLeast(8388608), ReadOnly, NoEffect, Public, "Kept for compatibility: about the metadata log.";
-    "metadata.log.segment.ms", Long, "604800000", High, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about the metadata log.";
+    "metadata.log.max.snapshot.interval.ms", Long, "3600000", High, AtLeast(0), ReadOnly, Acts, Public, "Time after which a snapshot is written, in milliseconds; 0: never for time alone.";
+    "metadata.log.segment.bytes", Int, "1073741824", High, AtLeast(8388608), ReadOnly, Acts, Public, "Largest size of a metadata log segment, in bytes. Only whole segments before a snapshot are removed.";
+    "metadata.log.segment.ms", Long, "604800000", High, Any, ReadOnly, Acts, Public, "Time after which a metadata log segment is closed, in milliseconds.";
     "metadata.max.idle.interval.ms", Int, "500", Low, AtLeast(0), ReadOnly, NoEffect, Public, "Time after which an idle controller writes a record, in milliseconds; 0: never.";
-    "metadata.max.retention.bytes", Long, "104857600", High, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about the metadata log.";
-    "metadata.max.retention.ms", Long, "604800000", High, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about the metadata log.";
+    "metadata.max.retention.bytes", Long, "104857600", High, Any, ReadOnly, Acts, Public, "Bytes of metadata log and snapshots that are kept; the newest snapshot always is. Negative: no bound.";
+    "metadata.max.retention.ms", Long, "604800000", High, Any, ReadOnly, Acts, Public, "How long a metadata snapshot and the log behind it are kept, in milliseconds; the newest always is. Negative: no bound.";
     "metric.reporters", List, "org.apache.kafka.common.metrics.JmxReporter", Low, Words { known: &[], empty: true }, ClusterWide, NoEffect, Public, "Kept for compatibility: about metrics.";
     "metrics.num.samples", Int, "2", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about metrics.";
     "metrics.recording.level", Text, "INFO", Low, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about metrics.";

@@ -30,6 +30,12 @@ impl<D: Disk> Log<D> {
         self.delete_first(now, count)
     }
 
+    /// Bytes of the log files that would be left if the log began at `start`.
+    pub fn size_bytes_from(&self, start: Offset) -> u64 {
+        let gone = self.segments.iter().skip(1).take_while(|next| next.base_offset <= start).count();
+        self.segments.iter().skip(gone).map(|segment| segment.size_bytes).sum()
+    }
+
     fn delete_by_size(&mut self, now: Millis, high_watermark: Offset) -> io::Result<Vec<Unlink>> {
         let Ok(kept) = u64::try_from(self.settings.retention_bytes) else { return Ok(Vec::new()) };
         let Some(mut surplus) = self.size_bytes().checked_sub(kept) else { return Ok(Vec::new()) };

@@ -4,5 +4,7 @@
 mod client;
 mod endurance;
 mod every_version;
+mod metadata_log;
+mod offline;
 mod seam;
 mod world;

@@ -118,25 +118,6 @@ async fn the_same_seed_gives_the_same_story() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_comes_back_from_a_metadata_snapshot() {
-    let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
-    let eager = [("metadata.log.max.record.bytes.between.snapshots", "1")];
-    let running = node_with(&network, &disk, 9001, 5, &eager).await;
-    let mut client = Client::connect(&network, 9001);
-    client.create_topic().await;
-    assert_eq!(client.produce("a").await, 0);
-    running.stop().await;
-    let is_snapshot = |path: &std::path::PathBuf| path.to_string_lossy().ends_with(".checkpoint");
-    let snapshots = disk.paths().iter().filter(|path| is_snapshot(path)).count();
-    assert_eq!(snapshots, 2, "the newest snapshot and bootstrap.checkpoint");
-    let running = node_with(&network, &disk, 9001, 6, &eager).await;
-    let mut client = Client::connect(&network, 9001);
-    assert_eq!(client.read_all().await, ["a"]);
-    assert_eq!(client.produce("b").await, 1);
-    running.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_was_flushed_before_its_acknowledgement_survives_a_power_loss() {
     let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
     let flushed = [("log.flush.interval.messages", "1")];
