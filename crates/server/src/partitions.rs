@@ -296,18 +296,20 @@ impl<D: Disk> Replica<D> {
     /// One job a flush, so that a replica whose flushes never end takes turns with all others in the pool.
     fn start_flush<W: World<Disk = D>>(self: &Arc<Self>, world: &Arc<W>) {
         let (replica, job_world) = (Arc::clone(self), Arc::clone(world));
-        world.run(Box::new(move || match replica.flush_once(&*job_world) {
-            Some(Ok(end)) => {
-                if replica.flushes.done(end) {
-                    replica.start_flush(&job_world);
+        world.run(Box::new(move || {
+            let follows = match replica.flush_once(&*job_world) {
+                Some(Ok(end)) => replica.flushes.done(end),
+                Some(Err(error)) => {
+                    // What the device holds now is unknown: nothing more may be promised from this log.
+                    tracing::error!(partition = %replica.topic_partition, %error, "flush failed; the replica is offline");
+                    replica.close();
+                    false
                 }
+                None => false,
+            };
+            if follows {
+                replica.start_flush(&job_world);
             }
-            Some(Err(error)) => {
-                // What the device holds now is unknown: nothing more may be promised from this log.
-                tracing::error!(partition = %replica.topic_partition, %error, "flush failed; the replica is offline");
-                replica.close();
-            }
-            None => {}
         }));
     }
 
