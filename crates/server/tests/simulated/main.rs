@@ -7,5 +7,6 @@ mod every_version;
 mod metadata_log;
 mod metrics;
 mod offline;
+mod pipelining;
 mod seam;
 mod world;
