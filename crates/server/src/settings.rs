@@ -252,6 +252,11 @@ impl Settings {
         if file.get("controller.quorum.voters").is_some_and(|voters| voters.contains(',')) {
             return Err(SettingsError::Unsupported("a quorum of several voters (controller.quorum.voters)".to_owned()));
         }
+        if file.get("metadata.log.dir").is_some_and(|dir| PathBuf::from(dir.trim()) != settings.data_dir) {
+            return Err(SettingsError::Unsupported(
+                "a directory of its own for the metadata log (metadata.log.dir)".to_owned(),
+            ));
+        }
         // Shown by DescribeConfigs and counted by the controller like a value that was given.
         let mut file = file;
         file.entry("node.id".to_owned()).or_insert_with(|| settings.node_id.to_string());
@@ -410,6 +415,13 @@ mod tests {
     #[test]
     fn a_listener_that_promises_encryption_does_not_come_up_without_it() {
         assert!(matches!(read(&[("listeners", "SSL://127.0.0.1:9095")]), Err(SettingsError::Unsupported(_))));
+    }
+
+    #[test]
+    fn the_metadata_log_lies_in_the_data_directory_or_the_node_does_not_start() {
+        let there = ("log.dirs", "/data");
+        assert!(read(&[there, ("metadata.log.dir", "/data")]).is_ok());
+        assert!(matches!(read(&[there, ("metadata.log.dir", "/other")]), Err(SettingsError::Unsupported(_))));
     }
 
     #[test]
