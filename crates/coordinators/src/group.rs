@@ -11,6 +11,8 @@ mod join;
 mod member;
 mod offsets;
 mod partition;
+#[cfg(test)]
+mod planted;
 mod rebalance;
 mod record;
 pub mod request;

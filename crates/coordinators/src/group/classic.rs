@@ -25,6 +25,8 @@ use milena_protocol::{ErrorCode, Message, Offset};
 
 use super::member::{Member, Parked};
 use super::partition::java_hash;
+#[cfg(test)]
+use super::planted::Bug;
 use super::request::join_response;
 use super::{Response, Settings};
 use crate::timers::Timers;
@@ -342,6 +344,8 @@ impl ClassicGroup {
         let Some(member) = self.members.get_mut(member_id) else { return };
         match member.join.replace(parked) {
             None => self.awaiting_joins += 1,
+            #[cfg(test)]
+            Some(_) if step.settings.has(Bug::FormerJoinUnanswered) => {}
             Some(former) => step.refuse_join(former, member_id, ErrorCode::RebalanceInProgress),
         }
     }
@@ -367,6 +371,10 @@ impl ClassicGroup {
         }
         if let Some(instance_id) = &member.instance_id {
             self.static_members.remove(instance_id);
+        }
+        #[cfg(test)]
+        if step.settings.has(Bug::LeaderNotReplaced) {
+            return;
         }
         if self.is_leader(member_id) {
             self.leader = self.members.keys().next().cloned();

@@ -17,6 +17,8 @@ use milena_protocol::{ErrorCode, Uuid};
 
 use super::classic::{ClassicGroup, State, Step};
 use super::offsets::{Committed, Offsets};
+#[cfg(test)]
+use super::planted::Bug;
 use super::record;
 use super::request::no_offset;
 use crate::CoordinatorRecord;
@@ -59,9 +61,18 @@ pub(super) fn commit(
     request: OffsetCommitRequest,
     version: i16,
 ) -> Result<OffsetCommitResponse, (OffsetCommitRequest, ErrorCode)> {
-    if let Err(error) = validate(group, &request, version) {
+    let validated = validate(group, &request, version);
+    #[cfg(test)]
+    let validated = match validated {
+        Err(ErrorCode::IllegalGeneration) if step.settings.has(Bug::StaleGeneration) => Ok(()),
+        Err(ErrorCode::RebalanceInProgress) if step.settings.has(Bug::CommitWithoutPart) => Ok(()),
+        honest => honest,
+    };
+    if let Err(error) = validated {
         return Err((request, error));
     }
+    #[cfg(test)]
+    let group = group.filter(|_| !step.settings.has(Bug::CommitIsNoSignOfLife));
     if let Some(group) = group
         && matches!(group.state, State::Stable | State::Preparing { .. })
     {

@@ -26,6 +26,9 @@ pub struct Settings {
     pub pending_members_max: usize,
     /// Groups of one shard; at the bound a new group is answered COORDINATOR_LOAD_IN_PROGRESS. Not Kafka's.
     pub groups_max: usize,
+    /// A fault that a test has planted.
+    #[cfg(test)]
+    pub(super) planted: Option<super::planted::Bug>,
 }
 
 impl Default for Settings {
@@ -41,6 +44,16 @@ impl Default for Settings {
             offsets_retention_check_interval: Millis(600_000),
             pending_members_max: 10_000,
             groups_max: 1_000_000,
+            #[cfg(test)]
+            planted: None,
         }
+    }
+}
+
+#[cfg(test)]
+impl Settings {
+    /// Whether that fault is planted.
+    pub(super) fn has(&self, bug: super::planted::Bug) -> bool {
+        self.planted == Some(bug)
     }
 }

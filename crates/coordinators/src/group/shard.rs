@@ -12,6 +12,8 @@ use milena_protocol::{ErrorCode, Offset, Uuid};
 use super::classic::{ClassicGroup, State, Step, Timer};
 use super::member::Parked;
 use super::offsets::Offsets;
+#[cfg(test)]
+use super::planted::Bug;
 use super::record::{self, Parsed};
 use super::request::{leave_response, leaving_members, offset_commit_error};
 use super::{Context, Request, Response, Settings, admin, commit, expiry};
@@ -124,6 +126,8 @@ impl GroupShard {
             Entry::TransactionEnd { committed } => {
                 self.written_for_all = Some(at.offset);
                 if let Some(producer) = producer {
+                    #[cfg(test)]
+                    self.offsets.plant(self.settings.has(Bug::OffsetOvertaken));
                     self.offsets.end_transaction(producer, *committed);
                 }
                 return Ok(());
@@ -183,6 +187,10 @@ impl GroupShard {
         let ids: Vec<String> = self.groups.keys().cloned().collect();
         for id in ids {
             self.with_known(&mut decision, &id, |group, step| {
+                #[cfg(test)]
+                if step.settings.has(Bug::SessionsLostOnReload) {
+                    return;
+                }
                 for member_id in group.members.keys() {
                     group.refresh_session(step, member_id);
                 }
@@ -297,6 +305,10 @@ impl GroupShard {
     }
 
     fn written_of(&self, id: &str) -> Option<Offset> {
+        #[cfg(test)]
+        if self.settings.has(Bug::AnswerBeforeCommit) {
+            return None;
+        }
         self.groups.get(id).and_then(|group| group.written).max(self.written_for_all)
     }
 
@@ -411,7 +423,14 @@ impl GroupShard {
     fn expire(&mut self, decision: &mut Decision<Response>) {
         let now = decision.timestamp;
         let retention = self.settings.offsets_retention;
+        #[cfg(test)]
+        let retention = if self.settings.has(Bug::ExpiryAtOnce) { Millis(0) } else { retention };
         for (seen, (id, group)) in self.groups.range(self.expire_from.clone()..).enumerate() {
+            #[cfg(test)]
+            if self.settings.has(Bug::TombstoneWithOffsets) && group.state == State::Empty {
+                decision.records.push(record::group_tombstone(id));
+                continue;
+            }
             let is_done = seen < expiry::GROUPS_PER_STEP
                 && expiry::expire(&mut decision.records, now, retention, id, group, &self.offsets);
             if !is_done {
@@ -438,6 +457,16 @@ impl GroupShard {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn classic(&self, id: &str) -> Option<&ClassicGroup> {
+        self.groups.get(id)
+    }
+
+    #[cfg(test)]
+    pub(super) fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<&super::offsets::Committed> {
+        self.offsets.committed(group, topic, partition)
+    }
+
     /// Stops if the shard is in a state that no sequence of events may lead to. To be called between a decision's
     /// replay and the next event; looks at everything.
     ///
@@ -445,6 +474,8 @@ impl GroupShard {
     /// If an invariant is broken.
     pub fn check(&self) {
         self.offsets.check();
+        let mut with_offsets = self.offsets.groups_from("").map(|(id, _)| id);
+        assert!(with_offsets.all(|id| self.groups.contains_key(id)), "whoever has offsets is a group");
         for (id, group) in &self.groups {
             group.check();
             if !self.is_live {
