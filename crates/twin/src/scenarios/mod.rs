@@ -8,6 +8,7 @@ mod fetch;
 mod first;
 mod groups;
 mod list_offsets;
+mod markers;
 mod metadata;
 mod offsets;
 mod produce;
@@ -70,6 +71,7 @@ const AREAS: &[&[Scenario]] = &[
     delete_records::SCENARIOS,
     groups::SCENARIOS,
     offsets::SCENARIOS,
+    markers::SCENARIOS,
 ];
 
 /// Every scenario.
