@@ -99,6 +99,9 @@ fn advice(error: &Error) -> &'static str {
             | ErrorCode::GroupAuthorizationFailed
             | ErrorCode::ClusterAuthorizationFailed,
         ) => "ask for permission",
+        Some(ErrorCode::CoordinatorNotAvailable | ErrorCode::CoordinatorLoadInProgress) => {
+            "the broker's log says why it cannot create or read __consumer_offsets; a node alone needs offsets.topic.replication.factor=1"
+        }
         _ => match error {
             Error::RecordTooLarge { .. } => "send smaller records",
             _ => "",

@@ -1,6 +1,7 @@
 //! The binary `milena`: the server and every command beside it. One file per command; how results look is in
 //! [`output`], how failures end in [`failure`].
 
+mod base64;
 mod commands;
 mod connect;
 mod demo;

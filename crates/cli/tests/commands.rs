@@ -14,11 +14,17 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
+        Server::start_with(&[])
+    }
+
+    /// Starts with further settings.
+    fn start_with(settings: &[&str]) -> Server {
         let data = tempfile::tempdir().unwrap();
         let mut process = milena()
             .args(["server", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data.path())
             .args(["-o", "group.initial.rebalance.delay.ms=0"])
+            .args(settings.iter().flat_map(|setting| ["-o", setting]))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -132,6 +138,61 @@ fn settings_of_a_topic_are_changed_and_shown() {
     let too_large = "x".repeat(3000);
     let (code, message) = failure(&server.run_with(&["produce", "t"], &too_large));
     assert!(code == 1 && message.contains("MESSAGE_TOO_LARGE"), "{code}: {message}");
+}
+
+#[test]
+fn a_large_record_goes_through_where_its_topic_takes_it() {
+    let server = Server::start();
+    server.run(&["topic", "create", "large", "--config", "max.message.bytes=4000000"]);
+    server.run(&["topic", "create", "usual"]);
+    let record = "x".repeat(3_000_000);
+    stdout(&server.run_with(&["produce", "large"], &record));
+    assert_eq!(server.run(&["consume", "large", "--from-beginning", "-n", "1"]).len(), 3_000_001);
+    let (code, message) = failure(&server.run_with(&["produce", "usual"], &format!("small\n{record}\n")));
+    assert!(code == 1 && message.contains("line 2: ") && message.contains("max.message.bytes=1048588"), "{message}");
+    assert_eq!(server.run(&["consume", "usual", "--from-beginning", "-e"]), "small\n", "what came before is sent");
+    stdout(&server.run_with(&["produce", "usual", "--compression", "zstd"], &record));
+}
+
+#[test]
+fn bytes_that_are_no_text_come_back_whole() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t", "--partitions", "1"]);
+    let record = r#"{"key_base64":"AP8=","value_base64":"/w==","headers_base64":[["aA==",null],["aQ==","gA=="]]}"#;
+    stdout(&server.run_with(&["produce", "t", "--format", "json"], record));
+    let consumed = server.run(&["consume", "t", "--from-beginning", "-n", "1", "--output", "json"]);
+    let read: Value = serde_json::from_str(&consumed).unwrap();
+    assert_eq!((&read["key_base64"], &read["value_base64"]), (&Value::from("AP8="), &Value::from("/w==")));
+    assert_eq!(read["headers_base64"], serde_json::json!([["aA==", null], ["aQ==", "gA=="]]));
+    assert!(read.get("key").is_none() && read.get("headers").is_none(), "{read}");
+    stdout(&server.run_with(&["produce", "t", "--format", "json"], &consumed));
+    let again = server.run(&["consume", "t", "--from-beginning", "-n", "2", "--output", "json"]);
+    let again: Value = serde_json::from_str(again.lines().last().unwrap()).unwrap();
+    assert_eq!(again["headers_base64"], read["headers_base64"]);
+    let raw = server.run_with(&["consume", "t", "--from-beginning", "-n", "1"], "").stdout;
+    assert_eq!(raw, [0xff, b'\n']);
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_told_at_once() {
+    let server = Server::start();
+    let started = std::time::Instant::now();
+    for change in [&["describe"][..], &["alter", "--set", "log.cleaner.threads=2"]] {
+        let arguments = [&["config"], change, &["--broker", "7"]].concat();
+        let (code, message) = failure(&server.run_with(&arguments, ""));
+        assert!(code == 1 && message.contains("there is no broker 7; there is 1"), "{code}: {message}");
+    }
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_group_that_cannot_be_is_told_after_a_while() {
+    let server = Server::start_with(&["offsets.topic.replication.factor=3"]);
+    server.run(&["topic", "create", "t"]);
+    let consume = ["consume", "t", "--group", "g", "--join-timeout-ms", "1500"];
+    let (code, message) = failure(&server.run_with(&consume, ""));
+    assert!(code == 1 && message.contains("COORDINATOR_NOT_AVAILABLE;"), "{code}: {message}");
+    assert!(message.contains("offsets.topic.replication.factor=1"), "{message}");
 }
 
 #[test]

@@ -45,6 +45,9 @@ pub struct ConsumerSettings {
     /// How long its owner may take between two calls of [`Consumer::next`] before it leaves the group
     /// (`max.poll.interval.ms`); also how long others wait for it in a rebalance.
     pub poll_interval_max: Duration,
+    /// How long a coordinator that cannot be found, or refuses, is asked again before the first join fails. A member
+    /// that was in the group once asks for ever: its brokers may take long to come back.
+    pub join_timeout: Duration,
     /// Where to begin without a stored offset, or with one that is no longer there (`auto.offset.reset`).
     pub reset: Reset,
     /// How often offsets are stored by themselves; `None` never (`auto.commit.interval.ms`, `enable.auto.commit`).
@@ -83,6 +86,7 @@ impl Default for ConsumerSettings {
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(3),
             poll_interval_max: Duration::from_secs(300),
+            join_timeout: Duration::MAX,
             reset: Reset::Latest,
             commit_interval: Some(Duration::from_secs(5)),
             fetch_wait: Duration::from_millis(500),

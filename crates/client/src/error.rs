@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milena_protocol::ErrorCode;
+use milena_protocol::{ErrorCode, NodeId};
 
 use crate::transport::{Address, TransportError};
 
@@ -22,7 +22,7 @@ pub enum Error {
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// The broker refused.
-    #[error("{what}: {code}{}", message.as_ref().map(|message| format!(" ({message})")).unwrap_or_default())]
+    #[error("{what}: {code}{}", in_brackets(message.as_deref()))]
     Refused {
         /// What was refused: a topic, a group, a partition, named for people.
         what: String,
@@ -32,7 +32,7 @@ pub enum Error {
         message: Option<String>,
     },
     /// The time for an operation and its retries is up.
-    #[error("gave up after {after:?}: {last}")]
+    #[error("gave up after {:.1} s: {last}", after.as_secs_f64())]
     Deadline {
         /// How long was tried.
         after: Duration,
@@ -68,6 +68,14 @@ pub enum Error {
         topic: String,
         /// The partition asked for.
         partition: i32,
+    },
+    /// The cluster has no such broker.
+    #[error("there is no broker {node}; there {}", brokers(known))]
+    NoSuchBroker {
+        /// The broker asked for.
+        node: NodeId,
+        /// Those that there are.
+        known: Vec<NodeId>,
     },
     /// The producer or consumer was closed.
     #[error("it is closed already")]
@@ -120,10 +128,21 @@ impl Error {
             | Error::Batch { .. }
             | Error::RecordTooLarge { .. }
             | Error::NoSuchPartition { .. }
+            | Error::NoSuchBroker { .. }
             | Error::Closed
             | Error::Misuse(_) => false,
         }
     }
+}
+
+fn in_brackets(message: Option<&str>) -> String {
+    message.filter(|message| !message.is_empty()).map(|message| format!(" ({message})")).unwrap_or_default()
+}
+
+fn brokers(known: &[NodeId]) -> String {
+    let ids = known.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ");
+    let verb = if known.len() == 1 { "is" } else { "are" };
+    format!("{verb} {ids}")
 }
 
 fn list(addresses: &[Address]) -> String {

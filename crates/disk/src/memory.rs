@@ -31,6 +31,8 @@ struct Tree {
     /// Names of files that a crash leaves.
     durable_files: BTreeMap<PathBuf, MemoryFile>,
     dirs: BTreeSet<PathBuf>,
+    /// Directories in which nothing may be opened, made or listed.
+    denied: BTreeSet<PathBuf>,
     /// Dead where nobody holds the lock.
     locks: BTreeMap<PathBuf, Weak<()>>,
     now: Arc<Mutex<Millis>>,
@@ -96,6 +98,15 @@ impl MemoryDisk {
         *self.tree.lock().room.lock() = bytes;
     }
 
+    /// Refuses (or grants again) everybody what is in a directory, as if it belonged to somebody else.
+    pub fn deny(&self, dir: &Path, deny: bool) {
+        let denied = &mut self.tree.lock().denied;
+        match deny {
+            true => denied.insert(dir.to_owned()),
+            false => denied.remove(dir),
+        };
+    }
+
     /// Lets so many changes of files and names happen; then every further one fails, as if the machine had stopped
     /// there. [`MemoryDisk::crash`] lifts the bound.
     pub fn stop_after(&self, changes: u64) {
@@ -114,6 +125,7 @@ impl MemoryDisk {
             files: tree.files.clone(),
             durable_files: tree.durable_files.clone(),
             dirs: tree.dirs.clone(),
+            denied: tree.denied.clone(),
             locks: BTreeMap::new(),
             now: Arc::clone(&tree.now),
             room: Room::default(),
@@ -161,6 +173,15 @@ impl MemoryDisk {
     /// Paths of all files, for tests.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.tree.lock().files.keys().cloned().collect()
+    }
+}
+
+impl Tree {
+    fn check_access(&self, path: &Path) -> io::Result<()> {
+        match path.ancestors().any(|dir| self.denied.contains(dir)) {
+            true => Err(io::ErrorKind::PermissionDenied.into()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -253,6 +274,7 @@ impl Disk for MemoryDisk {
 
     fn open(&self, path: &Path) -> io::Result<MemoryFile> {
         let mut tree = self.tree.lock();
+        tree.check_access(path)?;
         if !path.parent().is_some_and(|dir| tree.dirs.contains(dir)) {
             return Err(not_found(path));
         }
@@ -274,7 +296,9 @@ impl Disk for MemoryDisk {
     }
 
     fn open_existing(&self, path: &Path) -> io::Result<MemoryFile> {
-        self.tree.lock().files.get(path).cloned().ok_or_else(|| not_found(path))
+        let tree = self.tree.lock();
+        tree.check_access(path)?;
+        tree.files.get(path).cloned().ok_or_else(|| not_found(path))
     }
 
     fn open_locked(&self, path: &Path) -> io::Result<Option<MemoryFile>> {
@@ -290,6 +314,7 @@ impl Disk for MemoryDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let tree = self.tree.lock();
+        tree.check_access(dir)?;
         if !tree.dirs.contains(dir) {
             return Err(not_found(dir));
         }
@@ -305,7 +330,9 @@ impl Disk for MemoryDisk {
 
     /// Directories survive every crash: what is of interest are the files in them.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.tree.lock().dirs.extend(dir.ancestors().map(Path::to_owned));
+        let mut tree = self.tree.lock();
+        tree.check_access(dir)?;
+        tree.dirs.extend(dir.ancestors().map(Path::to_owned));
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! Makes this node fit the committed metadata: opens new replicas, closes and removes deleted ones, takes over
 //! settings, starts and stops shards. Then the new image becomes visible to requests.
 
+mod offline;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,8 +15,10 @@ use milena_metadata::image::{Image, Partition as PartitionState, Topic};
 use milena_partition::{CleanupPolicy, CompressionType, LogSettings, OpenError, Partition, TimestampType};
 use milena_protocol::{LeaderEpoch, TopicPartition, Uuid};
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
 
+use self::offline::Offline;
 use crate::directory;
 use crate::node::{Node, in_parts};
 use crate::partitions::Replica;
@@ -22,18 +26,31 @@ use crate::shards::{GROUPS_TOPIC, Led};
 use crate::startup::fresh_id;
 use crate::world::{Place, World, on_pool};
 
+/// Replicas that could not be opened, and are named each, at one change of the metadata.
+const OFFLINE_TOLD_MAX: usize = 10;
+
 /// Applies committed changes in order until the node stops.
 pub(crate) async fn run<W: World>(node: Arc<Node<W>>, mut changes: mpsc::Receiver<(Image, Changes)>) {
     let mut first = true;
-    while let Some((image, changes)) = changes.recv().await {
+    let mut offline = Offline::default();
+    loop {
+        let changed = tokio::select! {
+            biased;
+            changed = changes.recv() => changed,
+            () = offline.next_due() => {
+                try_again(&node, &mut offline).await;
+                continue;
+            }
+        };
+        let Some((image, changes)) = changed else { return };
         if std::mem::take(&mut first) {
             set_strays_aside(&node, &image).await;
         }
-        apply(&node, image, &changes).await;
+        apply(&node, image, &changes, &mut offline).await;
     }
 }
 
-async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes) {
+async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes, offline: &mut Offline) {
     let mut wanted = Vec::new();
     let mut deleted = Vec::new();
     for (id, changed) in &changes.topics {
@@ -43,7 +60,7 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes) {
         }
     }
     remove(node, &deleted).await;
-    open(node, &image, wanted).await;
+    open(node, &image, wanted, offline).await;
     take_over_settings(node, &image, changes);
     let groups_changed = changes.topics.values().any(|changed| changed.name == GROUPS_TOPIC);
     let end = image.provenance().last.next();
@@ -65,8 +82,9 @@ async fn set_strays_aside<W: World>(node: &Arc<Node<W>>, image: &Image) {
     let (job_node, image) = (Arc::clone(node), image.clone());
     let id = fresh_id(&*node.world).to_string();
     on_pool(&*node.world, move || {
-        let own = |partition: &TopicPartition| {
-            let state = image.partition(&partition.topic, partition.partition);
+        let own = |partition: &TopicPartition, id: Option<Uuid>| {
+            let topic = image.topic(&partition.topic).filter(|topic| id.is_none_or(|id| id == topic.id));
+            let state = topic.and_then(|topic| topic.partitions.get(&partition.partition));
             state.is_some_and(|state| state.replicas.contains(&job_node.settings.node_id))
         };
         directory::set_strays_aside(&job_node.world.disk(), &job_node.settings.data_dir, own, &id);
@@ -89,23 +107,25 @@ fn missing<W: World>(node: &Node<W>, image: &Image, id: Uuid, changed: &ChangedT
     let hosted = node.partitions.topic_by_id(id);
     let is_open = |partition: i32| hosted.as_ref().is_some_and(|hosted| hosted.replicas.contains_key(&partition));
     let settings = log_settings(node, image, &topic.name);
-    let own = |state: &PartitionState| state.replicas.contains(&node.settings.node_id);
-    let mut wanted = Vec::new();
+    let mut missing = Vec::new();
     for partition in changed.partitions.iter().copied() {
-        let Some(state) = topic.partitions.get(&partition).filter(|state| own(state)) else { continue };
-        if is_open(partition) {
-            lead_again(node, topic, partition, state.leader_epoch);
-            continue;
+        let Some(state) = own_partition(node, topic, partition) else { continue };
+        match is_open(partition) {
+            true => lead_again(node, topic, partition, state.leader_epoch),
+            false => missing.push(wanted(topic, partition, state, settings.clone())),
         }
-        wanted.push(Wanted {
-            topic: topic.name.to_string(),
-            id,
-            partition,
-            epoch: state.leader_epoch,
-            settings: settings.clone(),
-        });
     }
-    wanted
+    missing
+}
+
+/// A partition of which a replica belongs here.
+fn own_partition<'a, W: World>(node: &Node<W>, topic: &'a Topic, partition: i32) -> Option<&'a PartitionState> {
+    let state: &PartitionState = topic.partitions.get(&partition)?;
+    Some(state).filter(|state| state.replicas.contains(&node.settings.node_id))
+}
+
+fn wanted(topic: &Topic, partition: i32, state: &PartitionState, settings: LogSettings) -> Wanted {
+    Wanted { topic: topic.name.to_string(), id: topic.id, partition, epoch: state.leader_epoch, settings }
 }
 
 /// An open replica whose leader epoch moved on.
@@ -116,15 +136,22 @@ fn lead_again<W: World>(node: &Node<W>, topic: &Topic, partition: i32, epoch: Le
     }
 }
 
-/// Opens replicas in several jobs at once and makes them findable.
-async fn open<W: World>(node: &Arc<Node<W>>, image: &Image, wanted: Vec<Wanted>) {
+/// Opens replicas in several jobs at once and makes them findable. One that cannot be opened is offline: its clients
+/// are told so, the others are served.
+async fn open<W: World>(node: &Arc<Node<W>>, image: &Image, wanted: Vec<Wanted>, offline: &mut Offline) {
     if wanted.is_empty() {
         return;
     }
     let job_node = Arc::clone(node);
-    let opened = in_parts(node, wanted, move |wanted| open_one(&job_node, wanted)).await;
+    let opened = in_parts(node, wanted, move |wanted| (open_one(&job_node, &wanted), wanted)).await;
     let mut by_topic: BTreeMap<Uuid, Vec<Arc<Replica<W::Disk>>>> = BTreeMap::new();
-    for replica in opened.into_iter().flatten() {
+    let mut failures = Vec::new();
+    for (opened, wanted) in opened {
+        let replica = opened.unwrap_or_else(|failure| {
+            failures.push(((wanted.id, wanted.partition), failure));
+            let partition = TopicPartition::new(wanted.topic, wanted.partition);
+            Replica::offline(partition, wanted.id, wanted.settings, &node.inflating)
+        });
         by_topic.entry(replica.topic_id()).or_default().push(replica);
     }
     for (id, replicas) in by_topic {
@@ -132,43 +159,102 @@ async fn open<W: World>(node: &Arc<Node<W>>, image: &Image, wanted: Vec<Wanted>)
             node.partitions.add(&topic.name, id, replicas);
         }
     }
+    note_offline(node, image, failures, offline);
 }
 
-/// A replica that cannot be opened is offline: its clients are told so, the others are served.
-fn open_one<W: World>(node: &Node<W>, wanted: Wanted) -> Option<Arc<Replica<W::Disk>>> {
-    let topic_partition = TopicPartition::new(wanted.topic, wanted.partition);
+/// Says once of each which is offline and why; of very many, the first ones.
+fn note_offline<W: World>(
+    node: &Node<W>,
+    image: &Image,
+    failures: Vec<(offline::Key, OpenError)>,
+    offline: &mut Offline,
+) {
+    let mut untold = 0;
+    for (at, ((id, partition), failure)) in failures.into_iter().enumerate() {
+        let name = image.topic_by_id(id).map_or_else(String::new, |topic| topic.name.to_string());
+        let topic_partition = TopicPartition::new(name, partition);
+        let is_new = offline.failed((id, partition), Instant::now());
+        match is_new && at < OFFLINE_TOLD_MAX {
+            true => error!(partition = %topic_partition, %failure, "replica is offline; it is tried again"),
+            false => debug!(partition = %topic_partition, %failure, "replica is offline"),
+        }
+        untold += usize::from(is_new && at >= OFFLINE_TOLD_MAX);
+        node.directory.keep(topic_partition);
+    }
+    if untold > 0 {
+        error!(replicas = untold, "so many more replicas are offline; they are tried again");
+    }
+}
+
+/// Opens replicas whose time has come. Where that succeeds, they take the places of those that only refused.
+async fn try_again<W: World>(node: &Arc<Node<W>>, offline: &mut Offline) {
+    let image = node.image();
+    let mut again = Vec::new();
+    for (id, partition) in offline.due(Instant::now()) {
+        let topic = image.topic_by_id(id);
+        match topic.and_then(|topic| Some((topic, own_partition(node, topic, partition)?))) {
+            Some((topic, state)) => {
+                again.push(wanted(topic, partition, state, log_settings(node, &image, &topic.name)));
+            }
+            None => offline.forget((id, partition)),
+        }
+    }
+    let job_node = Arc::clone(node);
+    let opened = in_parts(node, again, move |wanted| (open_one(&job_node, &wanted), wanted)).await;
+    let mut failures = Vec::new();
+    let mut groups_changed = false;
+    for (opened, wanted) in opened {
+        let key = (wanted.id, wanted.partition);
+        match opened {
+            Ok(replica) => {
+                info!(partition = %replica.topic_partition(), "replica is online again");
+                offline.forget(key);
+                node.directory.opened(replica.topic_partition());
+                let refusing = node.partitions.replica(&wanted.topic, wanted.partition);
+                node.partitions.add(&wanted.topic, wanted.id, vec![replica]);
+                // Its long polls look again, and find the other.
+                refusing.inspect(|refusing| drop(refusing.close()));
+                groups_changed |= wanted.topic == GROUPS_TOPIC;
+            }
+            Err(failure) => failures.push((key, failure)),
+        }
+    }
+    note_offline(node, &image, failures, offline);
+    if groups_changed {
+        node.shards.lead(led_groups(node, &image)).await;
+    }
+}
+
+fn open_one<W: World>(node: &Node<W>, wanted: &Wanted) -> Result<Arc<Replica<W::Disk>>, OpenError> {
+    let topic_partition = TopicPartition::new(wanted.topic.clone(), wanted.partition);
     let dir = node.settings.data_dir.join(topic_partition.to_string());
     let hints = node.directory.hints(&topic_partition, node.world.random());
     let now = node.world.now();
-    let opened =
-        Partition::open(node.world.disk(), dir, topic_partition.clone(), wanted.id, wanted.settings, hints, now);
-    let opened = opened.and_then(|(mut partition, recovered)| {
-        let failed = |path: &Path, source| OpenError::Disk { path: path.to_owned(), source };
-        let dir = partition.dir().to_owned();
-        partition.lead(wanted.epoch).map_err(|failure| failed(&dir, io::Error::other(failure)))?;
-        // What recovery found is only readable once it is as durable as the topic promises.
-        if partition.flush_due(now) {
-            partition.flush(now).map_err(|source| failed(&dir, source))?;
-        }
-        Ok((partition, recovered))
-    });
-    match opened {
-        Ok((partition, recovered)) => {
-            if let Some(offset) = recovered.lost_below_recovery_point {
-                error!(partition = %topic_partition, %offset, "records that were flushed are gone from here on");
-            }
-            if recovered.truncated_bytes > 0 {
-                warn!(partition = %topic_partition, bytes = recovered.truncated_bytes, "torn end of the log cut off");
-            }
-            node.directory.unlink_later(recovered.unlinks);
-            Some(Replica::new(partition, &node.inflating))
-        }
-        Err(failure) => {
-            error!(partition = %topic_partition, %failure, "replica is offline");
-            node.directory.keep(topic_partition);
-            None
-        }
+    let opened = Partition::open(
+        node.world.disk(),
+        dir,
+        topic_partition.clone(),
+        wanted.id,
+        wanted.settings.clone(),
+        hints,
+        now,
+    );
+    let (mut partition, recovered) = opened?;
+    let failed = |path: &Path, source| OpenError::Disk { path: path.to_owned(), source };
+    let dir = partition.dir().to_owned();
+    partition.lead(wanted.epoch).map_err(|failure| failed(&dir, io::Error::other(failure)))?;
+    // What recovery found is only readable once it is as durable as the topic promises.
+    if partition.flush_due(now) {
+        partition.flush(now).map_err(|source| failed(&dir, source))?;
     }
+    if let Some(offset) = recovered.lost_below_recovery_point {
+        error!(partition = %topic_partition, %offset, "records that were flushed are gone from here on");
+    }
+    if recovered.truncated_bytes > 0 {
+        warn!(partition = %topic_partition, bytes = recovered.truncated_bytes, "torn end of the log cut off");
+    }
+    node.directory.unlink_later(recovered.unlinks);
+    Ok(Replica::new(partition, &node.inflating))
 }
 
 /// Closes replicas of deleted topics and moves their directories out of the way; the files go later.
@@ -200,7 +286,7 @@ fn led_groups<W: World>(node: &Node<W>, image: &Image) -> Led<W::Disk> {
     let Some(topic) = image.topic(GROUPS_TOPIC) else { return BTreeMap::new() };
     let led = topic.partitions.iter().filter(|(_, state)| state.leader == node.settings.node_id);
     led.filter_map(|(partition, state)| {
-        let replica = node.partitions.replica(GROUPS_TOPIC, *partition)?;
+        let replica = node.partitions.replica(GROUPS_TOPIC, *partition).filter(|replica| !replica.is_offline())?;
         Some((*partition, (replica, state.leader_epoch)))
     })
     .collect()

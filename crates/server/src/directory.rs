@@ -20,11 +20,11 @@ use milena_base::disk::{read_file, replace_file};
 use milena_base::{Disk, Millis};
 use milena_metadata::format::{MetaError, MetaProperties};
 use milena_partition::checkpoint::{
-    CheckpointError, HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS, read_offsets, write_offsets,
+    CheckpointError, HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS, read_offsets, read_topic_id, write_offsets,
 };
-use milena_partition::names::parse_dir;
+use milena_partition::names::{PARTITION_METADATA, parse_dir};
 use milena_partition::{OpenHints, Unlink};
-use milena_protocol::{NodeId, Offset, TopicPartition};
+use milena_protocol::{NodeId, Offset, TopicPartition, Uuid};
 use parking_lot::Mutex;
 use tracing::{error, warn};
 
@@ -218,6 +218,11 @@ impl<D: Disk> Directory<D> {
         self.unopened.lock().insert(partition);
     }
 
+    /// It could be opened after all.
+    pub fn opened(&self, partition: &TopicPartition) {
+        self.unopened.lock().remove(partition);
+    }
+
     /// A topic was deleted: what was known about its partitions is void.
     pub fn forget(&self, topic: &str) {
         self.unopened.lock().retain(|partition| partition.topic != topic);
@@ -371,17 +376,27 @@ pub(crate) fn leftovers<D: Disk>(disk: &D, path: &Path) -> Vec<PathBuf> {
     aside.map(|entry| path.join(&entry.name)).collect()
 }
 
-/// Logs that the metadata does not know: renamed, never removed, since they hold somebody's data.
+/// The partitions whose logs lie in a directory, the metadata log aside.
+pub(crate) fn logs<D: Disk>(disk: &D, dir: &Path) -> Vec<TopicPartition> {
+    let Ok(entries) = disk.list(dir) else { return Vec::new() };
+    let dirs = entries.iter().filter(|entry| entry.is_dir && entry.name != METADATA_DIR);
+    dirs.filter_map(|entry| parse_dir(&entry.name)).collect()
+}
+
+/// Logs that the metadata does not know, by name or by id: renamed, never removed, since they hold somebody's data.
 pub(crate) fn set_strays_aside<D: Disk>(
     disk: &D,
     dir: &Path,
-    is_known: impl Fn(&TopicPartition) -> bool,
+    is_known: impl Fn(&TopicPartition, Option<Uuid>) -> bool,
     unique: &str,
 ) {
-    let Ok(entries) = disk.list(dir) else { return };
-    for entry in entries.iter().filter(|entry| entry.is_dir && entry.name != METADATA_DIR) {
-        let Some(partition) = parse_dir(&entry.name).filter(|partition| !is_known(partition)) else { continue };
-        let renamed = disk.rename(&dir.join(&entry.name), &dir.join(format!("{}.{unique}-stray", entry.name)));
+    for partition in logs(disk, dir) {
+        let name = partition.to_string();
+        let id = read_file(disk, &dir.join(&name).join(PARTITION_METADATA)).ok();
+        if is_known(&partition, id.and_then(|contents| read_topic_id(&contents))) {
+            continue;
+        }
+        let renamed = disk.rename(&dir.join(&name), &dir.join(format!("{name}.{unique}-stray")));
         match renamed {
             Ok(()) => error!(%partition, "on disk, but not in the metadata; its directory is renamed to -stray"),
             Err(failure) => error!(%partition, %failure, "on disk, but not in the metadata"),

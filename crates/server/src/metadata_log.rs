@@ -13,6 +13,7 @@ use milena_base::{Disk, DiskFile, Millis};
 use milena_metadata::raft::{EpochStart, QuorumState};
 use milena_metadata::records::{self, RecordsError};
 use milena_metadata::retention::{Retention, StoredSnapshot};
+use milena_metadata::snapshot::SnapshotId;
 use milena_partition::log::Log;
 use milena_partition::{CleanupPolicy, Flush, FlushToken, LogSettings, OpenHints, ReadError, Slice};
 use milena_protocol::Offset;
@@ -232,6 +233,25 @@ impl<D: Disk> MetadataLog<D> {
     pub fn disk(&self) -> &D {
         &self.disk
     }
+}
+
+/// Whether a directory holds neither records nor a snapshot of any. Changes nothing.
+pub(crate) fn is_empty<D: Disk>(disk: &D, dir: &Path) -> Result<bool, MetadataLogError> {
+    let failed = |source| MetadataLogError::Io { path: dir.to_owned(), source };
+    let entries = match disk.list(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(failed(error)),
+    };
+    for name in entries.into_iter().map(|entry| entry.name) {
+        let has_records = SnapshotId::parse(&name).is_some_and(|id| id.end > Offset(0))
+            || name.ends_with(".log")
+                && disk.open_existing(&dir.join(&name)).map_err(failed)?.size_bytes().map_err(failed)? > 0;
+        if has_records {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A read may end inside a batch: what is cut is read again.

@@ -134,6 +134,30 @@ impl<D: Disk> Replica<D> {
         })
     }
 
+    /// In the place of a partition that could not be opened: whoever asks it is told so.
+    pub fn offline(
+        topic_partition: TopicPartition,
+        topic_id: Uuid,
+        settings: LogSettings,
+        inflating: &Arc<Semaphore>,
+    ) -> Arc<Replica<D>> {
+        Arc::new(Replica {
+            topic_partition,
+            topic_id,
+            settings: ArcSwap::from_pointee(settings),
+            partition: Mutex::new(None),
+            waiters: Mutex::default(),
+            refuses: AtomicBool::new(true),
+            inflating: Arc::clone(inflating),
+            flushing: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// Whether it refuses everything.
+    pub fn is_offline(&self) -> bool {
+        self.partition.lock().is_none()
+    }
+
     /// Which partition.
     pub fn topic_partition(&self) -> &TopicPartition {
         &self.topic_partition

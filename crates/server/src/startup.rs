@@ -2,10 +2,11 @@
 //! the quorum and the controller. All of it waits for the disk, so it runs on the pool.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use milena_base::Disk;
 use milena_base::disk::read_file;
 use milena_metadata::controller::{self, Controller};
 use milena_metadata::format::{self, MetaProperties};
@@ -20,7 +21,7 @@ use tracing::info;
 
 use crate::control::Parts;
 use crate::directory::{self, Directory, DirectoryError, METADATA_DIR};
-use crate::metadata_log::{MetadataLog, MetadataLogError};
+use crate::metadata_log::{self, MetadataLog, MetadataLogError};
 use crate::settings::Settings;
 use crate::world::World;
 
@@ -39,9 +40,36 @@ pub enum StartupError {
     /// The records do not add up.
     #[error("the metadata cannot be read: {0}")]
     Replay(#[from] ReplayError),
+    /// The cluster's metadata are gone, its records are not.
+    #[error(
+        "the metadata log {dir} is empty, but beside it lie {logs} logs of partitions (the first: {first}): without it \
+         nobody knows whose they are. Nothing was changed. Restore {dir} from a backup; or, to begin an empty cluster, move the \
+         partitions' directories somewhere else and start again"
+    )]
+    Emptied {
+        /// The metadata log's directory.
+        dir: PathBuf,
+        /// How many logs there are.
+        logs: usize,
+        /// One of them.
+        first: String,
+    },
     /// The directory belongs to a quorum of other or more nodes.
     #[error("the metadata quorum has the voters {0:?}: quorums of other or more than this node are not supported yet")]
     OtherVoters(Vec<i32>),
+}
+
+/// Kafka, depending on how its voters were set, then waits for ever for a leader, or begins an empty cluster and renames every
+/// log to `-stray`. Most likely somebody removed too much, and can still put it back.
+fn refuse_emptied<D: Disk>(disk: &D, path: &Path) -> Result<(), StartupError> {
+    let dir = path.join(METADATA_DIR);
+    if !metadata_log::is_empty(disk, &dir)? {
+        return Ok(());
+    }
+    match directory::logs(disk, path).as_slice() {
+        logs @ [first, ..] => Err(StartupError::Emptied { dir, logs: logs.len(), first: first.to_string() }),
+        [] => Ok(()),
+    }
 }
 
 /// Several nodes are not wired yet: a quorum that needs others would wait for them in vain.
@@ -74,6 +102,7 @@ pub(crate) fn open<W: World>(world: &Arc<W>, settings: &Settings) -> Result<Open
         None => format_standalone(&**world, settings)?,
     };
     directory::check(path, &meta, settings.cluster_id.as_deref(), settings.node_id)?;
+    refuse_emptied(&disk, path)?;
     let leftovers = directory::leftovers(&disk, path);
     let directory = Directory::open(&disk, path, lock)?;
     let mut log = {

@@ -107,7 +107,7 @@ pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("AlterConfigs", "Responses", &["ResourceType", "ResourceName"]),
     ("IncrementalAlterConfigs", "Responses", &["ResourceType", "ResourceName"]),
     ("JoinGroup", "Members", &["GroupInstanceId", "Metadata"]),
-    ("DescribeGroups", "Members", &["GroupInstanceId", "MemberMetadata"]),
+    ("DescribeGroups", "Members", &["GroupInstanceId", "MemberMetadata", "MemberId"]),
     ("DeleteGroups", "Results", &["GroupId"]),
     ("WriteTxnMarkers", "Topics", &["Name"]),
     ("WriteTxnMarkers", "Partitions", &["PartitionIndex"]),

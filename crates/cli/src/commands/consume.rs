@@ -7,11 +7,12 @@ use std::time::Duration;
 use milena_base::Millis;
 use milena_client::admin::OffsetSpec;
 use milena_client::consumer::{FetchedRecords, Reset, Start};
-use milena_client::{Admin, Cluster, Consumer, ConsumerSettings, Event, RecordView};
+use milena_client::{Admin, Cluster, Consumer, ConsumerSettings, Event, Header, RecordView};
 use milena_protocol::{Offset, TopicPartition};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use crate::base64;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::{self, Output};
@@ -47,6 +48,9 @@ pub(crate) struct Arguments {
     /// Stop when nothing has come for so long
     #[arg(long, value_name = "MS")]
     timeout_ms: Option<u64>,
+    /// Give up when the group has not taken this member in for so long; once it was a member it waits
+    #[arg(long, value_name = "MS", default_value_t = 60_000)]
+    join_timeout_ms: u64,
     /// What is printed of a record
     #[arg(short, long, value_enum)]
     format: Option<RecordFormat>,
@@ -96,6 +100,7 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
         reset: if arguments.from_beginning { Reset::Earliest } else { Reset::Latest },
         // Only what is printed is stored as read, so that is done here.
         commit_interval: None,
+        join_timeout: Duration::from_millis(arguments.join_timeout_ms),
         ..ConsumerSettings::default()
     };
     let mut consumer = Consumer::open(&cluster, settings);
@@ -268,21 +273,43 @@ fn write_record(
     out.write_all(b"\n")
 }
 
-/// Bytes that are not UTF-8 become replacement characters; headers are pairs, since names may repeat.
+/// Headers are pairs, since names may repeat. Where bytes are no UTF-8, `NAME_base64` stands in the place of `NAME`.
 fn as_json(partition: &TopicPartition, record: &RecordView) -> Value {
-    let text = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes));
-    let nullable = |bytes: Option<&[u8]>| bytes.map_or(Value::Null, text);
     let mut object = Map::new();
     object.insert("topic".to_owned(), json!(partition.topic));
     object.insert("partition".to_owned(), json!(partition.partition));
     object.insert("offset".to_owned(), json!(record.offset.0));
     object.insert("timestamp".to_owned(), json!(record.timestamp.0));
-    object.insert("key".to_owned(), nullable(record.key.as_deref()));
-    object.insert("value".to_owned(), nullable(record.value.as_deref()));
-    let headers: Vec<Value> =
-        record.headers.iter().map(|header| json!([text(&header.key), nullable(header.value.as_deref())])).collect();
-    object.insert("headers".to_owned(), headers.into());
+    for (name, bytes) in [("key", &record.key), ("value", &record.value)] {
+        match bytes.as_deref().map(std::str::from_utf8) {
+            None => object.insert(name.to_owned(), Value::Null),
+            Some(Ok(text)) => object.insert(name.to_owned(), text.into()),
+            Some(Err(_)) => {
+                object.insert(format!("{name}_base64"), base64::encode(bytes.as_deref().unwrap_or_default()).into())
+            }
+        };
+    }
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    match headers(record, text) {
+        Some(headers) => object.insert("headers".to_owned(), headers),
+        None => {
+            let headers = headers(record, |bytes| Some(base64::encode(bytes)));
+            object.insert("headers_base64".to_owned(), headers.unwrap_or_default())
+        }
+    };
     Value::Object(object)
+}
+
+/// All names and values in one form; `None` if one of them does not have it.
+fn headers(record: &RecordView, form: impl Fn(&[u8]) -> Option<String>) -> Option<Value> {
+    let pair = |header: Header| {
+        let value = match header.value.as_deref() {
+            Some(value) => form(value)?.into(),
+            None => Value::Null,
+        };
+        Some(json!([form(&header.key)?, value]))
+    };
+    record.headers.iter().map(pair).collect::<Option<Vec<Value>>>().map(Value::from)
 }
 
 /// How often the command looks whether it is time to stop.

@@ -4,6 +4,7 @@
 //! ```text
 //! {"key": "k", "value": "v", "headers": {"name": "value"}, "partition": 0, "timestamp": 1760623620000}
 //! ```
+//! `key_base64`, `value_base64` and `headers_base64` (pairs) stand for bytes that are no text, as `consume` prints them.
 
 use std::collections::VecDeque;
 use std::io::IsTerminal;
@@ -12,12 +13,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use milena_base::Millis;
+use milena_client::admin::ConfigResource;
 use milena_client::producer::{Acks, Delivery};
-use milena_client::{Header, ProducedRecord, Producer, ProducerSettings};
+use milena_client::{Admin, Header, ProducedRecord, Producer, ProducerSettings};
 use milena_protocol::compression::Codec;
+use milena_protocol::records::{HEADER_BYTES, record_size_bytes};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::base64;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::input::{self, Line};
@@ -101,9 +105,13 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
         is_idempotent: acks == Acks::All,
         codec: arguments.compression,
         delivery_timeout: Duration::from_secs(30),
+        record_bytes_max: RECORD_BYTES_MAX,
+        buffer_bytes: 2 * RECORD_BYTES_MAX,
         ..ProducerSettings::default()
     };
     let producer = Producer::open(&cluster, settings)?;
+    let admin = Admin::new(&cluster);
+    let mut limit = Limit { admin, topic: &arguments.topic, codec: arguments.compression, bytes: None };
     let mut sent = Sent::new();
     let mut stop = Stop::listen()?;
     let ended = loop {
@@ -112,7 +120,7 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
             () = stop.ordered() => None,
         };
         let Some(line) = line else { break Ok(()) };
-        if let Err(failure) = sent.send(&producer, &arguments, line).await {
+        if let Err(failure) = sent.send(&producer, &arguments, &mut limit, line).await {
             break Err(failure);
         }
     };
@@ -150,12 +158,14 @@ impl Sent {
         &mut self,
         producer: &Producer,
         arguments: &Arguments,
+        limit: &mut Limit<'_>,
         line: Result<Line, Failure>,
     ) -> Result<(), Failure> {
         let line = line?;
         let number = line.number;
         let told = |message: String| Failure::failed(format!("line {number}: {message}"));
         let record = record(arguments, line).map_err(told)?;
+        limit.check(&record).await.map_err(told)?;
         self.records += 1;
         self.bytes += record.value.as_ref().map_or(0, Bytes::len) as u64;
         self.progress.inc(1);
@@ -177,6 +187,51 @@ impl Sent {
         Ok(())
     }
 }
+
+/// The largest record that the topic takes.
+struct Limit<'a> {
+    admin: Admin,
+    topic: &'a str,
+    codec: Codec,
+    /// Asked for at the first large record.
+    bytes: Option<usize>,
+}
+
+impl Limit<'_> {
+    /// Says what a broker would only refuse after it was sent. How small a compressed record becomes is not known
+    /// here: that is for the broker to decide.
+    async fn check(&mut self, record: &ProducedRecord) -> Result<(), String> {
+        let size = record_size_bytes(0, 0, record.key.as_deref(), record.value.as_deref(), &record.headers);
+        let size = size + HEADER_BYTES;
+        if size <= SMALL_BYTES || self.codec != Codec::None {
+            return Ok(());
+        }
+        let limit = match self.bytes {
+            Some(limit) => limit,
+            None => *self.bytes.insert(self.ask().await),
+        };
+        match size <= limit {
+            true => Ok(()),
+            false => Err(format!(
+                "a record of {size} bytes is larger than the topic takes (max.message.bytes={limit}); send a smaller one, \
+                 compress it, or `milena config alter --topic {} --set max.message.bytes={size}`",
+                self.topic
+            )),
+        }
+    }
+
+    /// Without an answer the broker decides.
+    async fn ask(&self) -> usize {
+        let asked = self.admin.describe_configs(&ConfigResource::Topic(self.topic.to_owned())).await;
+        let entry = asked.ok().and_then(|entries| entries.into_iter().find(|entry| entry.name == "max.message.bytes"));
+        entry.and_then(|entry| entry.value?.parse().ok()).unwrap_or(usize::MAX)
+    }
+}
+
+/// A broker reads requests of up to 100 MiB unless told otherwise (`socket.request.max.bytes`); a record needs a frame.
+const RECORD_BYTES_MAX: usize = (100 << 20) - (64 << 10);
+/// Below this size nobody asks for the topic's limit beforehand.
+const SMALL_BYTES: usize = 1 << 20;
 
 /// How many outcomes may be waited for.
 const DELIVERIES_MAX: usize = 100_000;
@@ -214,6 +269,9 @@ fn from_json(line: &[u8]) -> Result<ProducedRecord, String> {
             "key" => record.key = text(value),
             "value" => record.value = text(value),
             "headers" => record.headers = headers(value)?,
+            "key_base64" => record.key = binary(&value)?,
+            "value_base64" => record.value = binary(&value)?,
+            "headers_base64" => record.headers = binary_headers(value)?,
             "partition" => record.partition = Some(partition(&value)?),
             "timestamp" => record.timestamp = Some(Millis(value.as_i64().ok_or("timestamp is no number")?)),
             // What `consume` writes can be sent again.
@@ -256,6 +314,28 @@ fn headers(value: Value) -> Result<Vec<Header>, String> {
     }
 }
 
+/// Bytes in base64, null as null.
+fn binary(value: &Value) -> Result<Option<Bytes>, String> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => match base64::decode(text) {
+            Some(bytes) => Ok(Some(bytes.into())),
+            None => Err(format!("\"{text}\" is no base64")),
+        },
+        _ => Err("base64 is no string".to_owned()),
+    }
+}
+
+/// Like [`headers`], but names and values are base64.
+fn binary_headers(value: Value) -> Result<Vec<Header>, String> {
+    let decoded = |header: Header| {
+        let bytes = |bytes: &Bytes| binary(&String::from_utf8_lossy(bytes).into());
+        let value = header.value.as_ref().map(bytes).transpose()?.flatten();
+        Ok(Header { key: bytes(&header.key)?.unwrap_or_default(), value })
+    };
+    headers(value)?.into_iter().map(decoded).collect()
+}
+
 fn header(name: String, value: Option<Bytes>) -> Header {
     Header { key: name.into(), value }
 }
@@ -281,12 +361,17 @@ mod tests {
         assert_eq!(record.headers, [header("h".to_owned(), Some("x".into()))]);
         assert_eq!((record.partition, record.timestamp), (Some(2), Some(Millis(5))));
         assert_eq!(from_json(br#"{"value":null}"#).unwrap().value, None);
+        let binary =
+            from_json(br#"{"key_base64":"AP8=","value_base64":null,"headers_base64":[["aA==","/w=="]]}"#).unwrap();
+        assert_eq!((binary.key, binary.value), (Some(Bytes::from_static(&[0, 0xff])), None));
+        assert_eq!(binary.headers, [header("h".to_owned(), Some(Bytes::from_static(&[0xff])))]);
         assert_eq!(from_json(br#"{"headers":[["h",null]]}"#).unwrap().headers, [header("h".to_owned(), None)]);
     }
 
     #[test]
     fn json_that_is_no_record_is_refused() {
-        for line in ["[]", "{", r#"{"vlaue":1}"#, r#"{"partition":"x"}"#, r#"{"headers":[1]}"#] {
+        for line in ["[]", "{", r#"{"vlaue":1}"#, r#"{"partition":"x"}"#, r#"{"headers":[1]}"#, r#"{"key_base64":"A"}"#]
+        {
             assert!(from_json(line.as_bytes()).is_err(), "{line}");
         }
     }

@@ -7,7 +7,7 @@ use milena_protocol::messages::{
 
 use super::Admin;
 use crate::Error;
-use crate::cluster::Lane;
+use crate::cluster::{Lane, Topics};
 use crate::transport::Connection;
 use milena_protocol::NodeId;
 
@@ -169,7 +169,13 @@ impl Admin {
     /// A single broker must be asked itself (trap 163), everything else can be asked anywhere.
     async fn at(&self, resource: &ConfigResource) -> Result<Connection, Error> {
         match resource {
-            ConfigResource::Broker(node) => self.cluster.connection(*node, Lane::Requests).await,
+            ConfigResource::Broker(node) => {
+                let view = self.cluster.refresh(Topics::Named(&[])).await?;
+                if !view.brokers.contains_key(node) {
+                    return Err(Error::NoSuchBroker { node: *node, known: view.brokers.keys().copied().collect() });
+                }
+                self.cluster.connection(*node, Lane::Requests).await
+            }
             _ => self.cluster.any().await,
         }
     }

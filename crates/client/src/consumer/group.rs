@@ -8,6 +8,7 @@
 //! Joining and heartbeats are tasks of their own, so that a dropped [`super::Consumer::next`] loses no answer.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ struct Member {
     member_id: Mutex<String>,
     /// When the owner last asked for an event.
     asked: Mutex<Instant>,
+    /// It has joined at least once.
+    has_joined: AtomicBool,
 }
 
 enum State {
@@ -111,6 +114,7 @@ impl Group {
             topics: topics.to_vec(),
             member_id: Mutex::default(),
             asked: Mutex::new(Instant::now()),
+            has_joined: AtomicBool::new(false),
         };
         Group { member: Arc::new(member), state: State::Out }
     }
@@ -235,12 +239,19 @@ impl Member {
     }
 }
 
-/// Joins until it is in. Errors only with what does not pass by itself.
+/// Joins until it is in. Errors with what does not pass by itself, and, at the first time, if it takes too long.
 async fn join(member: Arc<Member>) -> Result<Joined, Error> {
-    let mut retry = member.cluster.retry().within(Duration::MAX);
+    let limit = match member.has_joined.load(Ordering::Relaxed) {
+        true => Duration::MAX,
+        false => member.settings.join_timeout,
+    };
+    let mut retry = member.cluster.retry().within(limit);
     loop {
         let error = match join_once(&member).await {
-            Ok(joined) => return Ok(joined),
+            Ok(joined) => {
+                member.has_joined.store(true, Ordering::Relaxed);
+                return Ok(joined);
+            }
             Err(error) => error,
         };
         match error.code() {

@@ -5,5 +5,6 @@ mod client;
 mod endurance;
 mod every_version;
 mod metadata_log;
+mod offline;
 mod seam;
 mod world;
