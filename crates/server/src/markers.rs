@@ -77,7 +77,7 @@ fn append<W: World>(
     let now = node.world.now();
     match replica.append_own(now, batch_of(&marker, now), None, voucher_of(&marker)) {
         Ok(appended) => Appended::Waits(Box::pin(async move {
-            let committed = replica.committed(&*node.world, appended.last_offset).await;
+            let committed = replica.committed(&node.world, appended.last_offset).await;
             committed.err().as_ref().map_or(ErrorCode::None, Refused::code)
         })),
         Err(refused) => Appended::Refused(refused.code()),
