@@ -37,6 +37,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::WriteTxnMarkers,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
@@ -44,6 +45,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::IncrementalAlterConfigs,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
+    ApiKey::DescribeProducers,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -207,6 +209,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         ApiKey::DeleteRecords => serve!(call, decoder, api::delete_records::delete_records),
         ApiKey::InitProducerId => serve!(call, decoder, api::init_producer_id::init_producer_id),
         ApiKey::OffsetForLeaderEpoch => serve!(call, decoder, api::epochs::offset_for_leader_epoch),
+        ApiKey::WriteTxnMarkers => serve!(call, decoder, api::write_txn_markers::write_txn_markers),
         ApiKey::DescribeConfigs => serve!(call, decoder, api::configs::describe_configs),
         ApiKey::AlterConfigs => serve!(call, decoder, api::configs::alter_configs),
         ApiKey::CreatePartitions => serve!(call, decoder, api::topics::create_partitions),
@@ -214,6 +217,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         ApiKey::IncrementalAlterConfigs => serve!(call, decoder, api::configs::incremental_alter_configs),
         ApiKey::OffsetDelete => serve!(call, decoder, api::groups::offset_delete),
         ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
+        ApiKey::DescribeProducers => serve!(call, decoder, api::describe_producers::describe_producers),
         ApiKey::DescribeTopicPartitions => serve!(call, decoder, api::cluster::describe_topic_partitions),
         ApiKey::Produce => unreachable!("dispatched by itself"),
         ApiKey::Vote
@@ -226,9 +230,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         | ApiKey::AddPartitionsToTxn
         | ApiKey::AddOffsetsToTxn
         | ApiKey::EndTxn
-        | ApiKey::WriteTxnMarkers
         | ApiKey::TxnOffsetCommit
-        | ApiKey::DescribeProducers
         | ApiKey::DescribeTransactions
         | ApiKey::ListTransactions
         | ApiKey::ConsumerGroupHeartbeat
