@@ -1,5 +1,6 @@
 //! One match on the key of a request. What stands in [`SERVED`] is advertised and answered; nothing else is.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -53,7 +54,12 @@ pub enum Outcome<D: Disk> {
     Silence,
     /// The connection ends, for the reason given.
     Close(String),
+    /// What was asked for is done, but cannot be acknowledged yet. The next request of its connection may begin.
+    Later(Later<D>),
 }
+
+/// What becomes of a request whose work is done. Nothing depends on its being polled but the answer.
+pub type Later<D> = Pin<Box<dyn Future<Output = Outcome<D>> + Send>>;
 
 /// A request on its way: who asks, and in which version.
 pub struct Call<'a, W: World> {

@@ -4,6 +4,8 @@
 //! A partition is a short lock with the append inline; whatever waits (flush, opening, cold reads) goes to the
 //! pool. Wake-ups happen after the lock is released.
 
+mod flushing;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +22,8 @@ use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerId, TopicPartition
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::world::{Place, World, on_pool};
+use crate::world::{World, on_pool};
+use flushing::Flushing;
 
 /// Byte of a batch's header that holds the low attribute bits; the lowest three name the codec.
 const ATTRIBUTES_BYTE: usize = 22;
@@ -88,8 +91,7 @@ pub struct Replica<D: Disk> {
     refuses: AtomicBool,
     /// Shared by all replicas: how many batches may be inflated at the same time.
     inflating: Arc<Semaphore>,
-    /// One flush at a time; whoever waits behind it mostly finds its records flushed by it.
-    flushing: tokio::sync::Mutex<()>,
+    flushing: Flushing,
 }
 
 /// Long polls that want to know when there is more to read.
@@ -118,11 +120,11 @@ impl<D: Disk> Replica<D> {
             topic_partition: partition.topic_partition().clone(),
             topic_id: partition.topic_id(),
             settings: ArcSwap::from_pointee(partition.settings().clone()),
-            partition: Mutex::new(Some(partition)),
             waiters: Mutex::default(),
             refuses: AtomicBool::new(false),
             inflating: Arc::clone(inflating),
-            flushing: tokio::sync::Mutex::new(()),
+            flushing: Flushing::new(partition.recovery_point()),
+            partition: Mutex::new(Some(partition)),
         })
     }
 
@@ -141,7 +143,7 @@ impl<D: Disk> Replica<D> {
             waiters: Mutex::default(),
             refuses: AtomicBool::new(true),
             inflating: Arc::clone(inflating),
-            flushing: tokio::sync::Mutex::new(()),
+            flushing: Flushing::offline(),
         })
     }
 
@@ -179,11 +181,13 @@ impl<D: Disk> Replica<D> {
     /// Takes the partition out, for good.
     pub fn close(&self) -> Option<Partition<D>> {
         let partition = self.partition.lock().take();
+        self.flushing.end();
         self.wake();
         partition
     }
 
-    /// Checks a batch of a client and appends it. Returns when it is as durable as its topic promises.
+    /// Checks a batch of a client and appends it. Where [`Replica::unsettled`] says so, it may not be acknowledged
+    /// yet; the flush that it waits for has begun.
     pub async fn append<W: World<Disk = D>>(
         self: &Arc<Self>,
         world: &Arc<W>,
@@ -195,12 +199,17 @@ impl<D: Disk> Replica<D> {
             return Err(Refused::UnverifiedTransaction);
         }
         let appended = self.append_valid(world.now(), &batch, None)?;
-        if self.settings.load().acknowledges_after_flush() {
-            self.flush_up_to(&**world, appended.last_offset.next()).await?;
-        } else if appended.flush_due || appended.rolled {
-            self.flush_beside(world, appended.last_offset.next());
+        if appended.flush_due || appended.rolled || self.unsettled(&appended).is_some() {
+            self.begin_flush(world);
         }
         Ok(appended)
+    }
+
+    /// Up to where the replica must be flushed ([`Replica::flush_up_to`]) before `appended` is acknowledged; `None`
+    /// where the topic promises no more than the page cache, or the device has it already.
+    pub fn unsettled(&self, appended: &Appended) -> Option<Offset> {
+        let end = appended.last_offset.next();
+        (self.settings.load().acknowledges_after_flush() && !self.is_durable(end)).then_some(end)
     }
 
     /// Appends a coordinator's records, made in the leader epoch `epoch`. Long polls are woken.
@@ -270,43 +279,6 @@ impl<D: Disk> Replica<D> {
     /// Whether the last append failed at the disk, or the replica is closed.
     pub fn is_refusing(&self) -> bool {
         self.refuses.load(Ordering::Relaxed)
-    }
-
-    /// Makes everything below `end` durable, together with whatever else was appended meanwhile.
-    pub async fn flush_up_to<W: World<Disk = D>>(self: &Arc<Self>, world: &W, end: Offset) -> Result<(), Refused> {
-        let _turn = self.flushing.lock().await;
-        let flush = self.with(|partition| match partition.recovery_point() >= end {
-            true => Ok(None),
-            false => partition.prepare_flush(),
-        });
-        let Some(flush) = flush.ok_or(Refused::Offline)?.map_err(AppendError::Disk)? else { return Ok(()) };
-        let disk = world.disk();
-        let token = match on_pool(world, move || flush.run(&disk)).await {
-            Ok(token) => token,
-            Err(error) => {
-                // What the device holds now is unknown: nothing more may be promised from this log.
-                tracing::error!(partition = %self.topic_partition, %error, "flush failed; the replica is offline");
-                self.close();
-                return Err(AppendError::Disk(error).into());
-            }
-        };
-        let now = world.now();
-        let moved = self.with(|partition| partition.flushed(now, token)).ok_or(Refused::Offline)?;
-        if moved.high_watermark_moved {
-            self.wake();
-        }
-        Ok(())
-    }
-
-    /// Flushes in the background: nobody waits for it, but recovery after a kill has less to read.
-    pub(crate) fn flush_beside<W: World<Disk = D>>(self: &Arc<Self>, world: &Arc<W>, end: Offset) {
-        let (replica, task_world) = (Arc::clone(self), Arc::clone(world));
-        let task = async move {
-            if let Err(failure) = replica.flush_up_to(&*task_world, end).await {
-                tracing::error!(partition = %replica.topic_partition, %failure, "flush in the background failed");
-            }
-        };
-        world.spawn(Place::Background, Box::pin(task));
     }
 
     /// Finds the batches from an offset on.
