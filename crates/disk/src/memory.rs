@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use milena_base::disk::Entry;
@@ -52,8 +52,6 @@ struct Changes(Arc<Device>);
 struct Device {
     /// Changes that still happen; `None` for no bound.
     left: Mutex<Option<u64>>,
-    /// Flushes of files so far.
-    flushes: AtomicU64,
     /// No flush of a file succeeds any more.
     is_broken: AtomicBool,
 }
@@ -72,7 +70,6 @@ impl Changes {
 
     fn take_flush(&self) -> io::Result<()> {
         self.take()?;
-        self.0.flushes.fetch_add(1, Ordering::Relaxed);
         match self.0.is_broken.load(Ordering::Relaxed) {
             true => Err(io::Error::other("the device is broken")),
             false => Ok(()),
@@ -131,11 +128,6 @@ impl MemoryDisk {
     /// there. [`MemoryDisk::crash`] lifts the bound.
     pub fn stop_after(&self, changes: u64) {
         *self.tree.lock().changes.0.left.lock() = Some(changes);
-    }
-
-    /// How many flushes of files there were since the last crash.
-    pub fn flushes(&self) -> u64 {
-        self.tree.lock().changes.0.flushes.load(Ordering::Relaxed)
     }
 
     /// Lets every flush of a file fail from now on.

@@ -301,8 +301,8 @@ fn take_over_settings<W: World>(node: &Node<W>, image: &Image, changes: &Changes
         if all || changes.configs.contains(&own) {
             replica.set_settings(log_settings(node, image, topic));
             // A topic that promises more from now on promises it for what is there already.
-            if replica.settings().acknowledges_after_flush() {
-                replica.begin_flush(&node.world);
+            if let Some(marks) = replica.marks().filter(|_| replica.settings().acknowledges_after_flush()) {
+                let _beside = replica.flush(&node.world, marks.log_end);
             }
         }
     }

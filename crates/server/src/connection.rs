@@ -1,27 +1,28 @@
 //! One connection from its first byte to its last: read frames, have them answered in order, write answers.
 //!
-//! Answers keep the order of their requests (trap 7 of Kafka's wire: a later answer never overtakes a long poll).
-//! One request is worked on at a time, but for Produce: the next one begins when the former is appended, so that one
-//! flush can serve them both ([`Pipeline`]). Requests that arrived together are answered in one write.
+//! One request is worked on at a time, so answers keep the order of their requests (trap 7 of Kafka's wire: a
+//! later answer never overtakes a long poll). Only consecutive Produce requests overlap: the next is appended while
+//! the records of the former are on their way to the device ([`Pipeline`]). Requests that arrived together are
+//! answered in one write.
 
-mod pipeline;
-
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
+use milena_base::Disk;
 use milena_protocol::ApiKey;
 use tokio::io::AsyncRead;
 use tracing::{debug, warn};
 
 use crate::answer::Output;
-use crate::dispatch::{Outcome, dispatch};
+use crate::dispatch::{Outcome, Progress, dispatch};
 use crate::frames::{FrameError, Frames, RequestFrame};
 use crate::node::Node;
+use crate::pipeline::Pipeline;
 use crate::world::World;
-use pipeline::Pipeline;
 
 /// What is known about a connection besides its bytes.
 #[derive(Debug, Clone)]
@@ -34,26 +35,23 @@ pub struct Peer {
 
 /// Serves a connection until it ends. Never panics whatever the peer sends.
 pub async fn run<W: World>(node: Arc<Node<W>>, stream: W::Stream, peer: Peer) {
-    let mut connection = Connection {
-        node: &node,
-        peer: &peer,
-        frames: Frames::new(node.settings.request_bytes_max, node.settings.connection_idle_max),
-        output: Output::new(node.settings.connection_idle_max),
-        pipeline: Pipeline::default(),
-        stream,
-    };
+    let frames = Frames::new(node.settings.request_bytes_max, node.settings.connection_idle_max);
+    let output = Output::new(node.settings.connection_idle_max);
+    let mut connection =
+        Connection { node: Arc::clone(&node), peer, stream, frames, output, pipeline: Pipeline::new() };
     let end = tokio::select! {
         biased;
         end = connection.serve() => end,
         () = node.stopping() => return,
     };
+    let peer = connection.peer.address;
     match end {
         End::Peer(FrameError::Closed | FrameError::Idle | FrameError::Io(_)) => {
-            debug!(peer = %peer.address, ?end, "connection closed");
+            debug!(%peer, ?end, "connection closed");
         }
         End::Peer(_) | End::Refused(_) => {
-            if let Some(unsaid) = node.offenders.say(peer.address.ip(), node.world.now()) {
-                warn!(peer = %peer.address, reason = %end, unsaid, "connection refused");
+            if let Some(unsaid) = node.offenders.say(peer.ip(), node.world.now()) {
+                warn!(%peer, reason = %end, unsaid, "connection refused");
             }
         }
     }
@@ -70,121 +68,114 @@ enum End {
     Refused(String),
 }
 
-/// A connection at work.
-struct Connection<'a, W: World> {
-    node: &'a Arc<Node<W>>,
-    peer: &'a Peer,
+/// A connection with what came in and what has to go out.
+struct Connection<W: World> {
+    node: Arc<Node<W>>,
+    peer: Peer,
     stream: W::Stream,
     frames: Frames,
     output: Output,
-    /// Requests that are done, and whose answers are not ready.
     pipeline: Pipeline<W::Disk>,
 }
 
-impl<W: World> Connection<'_, W> {
+/// What a connection that waits meets first.
+enum Next<D: Disk> {
+    Answered(Outcome<D>),
+    Arrived(Result<RequestFrame, FrameError>),
+}
+
+impl<W: World> Connection<W> {
     async fn serve(&mut self) -> End {
         loop {
-            let frame = match self.next_frame().await {
-                Ok(frame) => frame,
-                // Answers to earlier requests still belong to the peer, also if it sends no more.
-                Err(end) => return self.finish().await.err().unwrap_or(end),
+            let taken = match self.next_frame().await {
+                Ok(frame) => self.take(frame).await,
+                Err(end) => Err(end),
             };
-            if let Err(end) = self.begin(frame).await {
+            if let Err(end) = taken {
+                // What was appended is still answered; whoever is gone does not hear it.
+                if self.settle_all().await.is_ok() {
+                    let _ = self.flush().await;
+                }
                 return end;
             }
         }
     }
 
-    /// The next frame. Answers that get ready before it comes are sent; before anything is waited for, everything
-    /// collected is written.
+    /// The next frame that may be looked at. Meanwhile answers leave as they become known.
     async fn next_frame(&mut self) -> Result<RequestFrame, End> {
         loop {
-            while let Some(outcome) = self.pipeline.ready().await {
-                self.send(outcome).await?;
+            while let Some(outcome) = self.pipeline.finished().await {
+                self.settle(outcome).await?;
             }
-            let has_room = self.pipeline.has_room();
-            if has_room && let Some(frame) = self.frames.arrived()? {
+            if self.pipeline.has_room()
+                && let Some(frame) = self.frames.arrived()?
+            {
                 return Ok(frame);
             }
-            self.write().await?;
-            let Connection { node, stream, frames, output, pipeline, .. } = self;
-            let outcome = tokio::select! {
-                biased;
-                outcome = pipeline.next() => outcome,
-                frame = frames.next(stream, &node.account, || output.shrink()), if has_room => return Ok(frame?),
-            };
-            self.send(outcome).await?;
+            self.flush().await?;
+            match self.wait().await {
+                Next::Answered(outcome) => self.settle(outcome).await?,
+                Next::Arrived(frame) => return Ok(frame?),
+            }
         }
     }
 
-    /// Has a request done. Its answer is sent, or waits behind others.
-    async fn begin(&mut self, frame: RequestFrame) -> Result<(), End> {
-        let (key, size_bytes) = (key(&frame.bytes), frame.bytes.len());
+    async fn wait(&mut self) -> Next<W::Disk> {
+        let Connection { node, stream, frames, output, pipeline, .. } = self;
+        let has_room = pipeline.has_room();
+        tokio::select! {
+            biased;
+            outcome = pipeline.first() => Next::Answered(outcome),
+            frame = frames.next(stream, &node.account, || output.shrink()), if has_room => Next::Arrived(frame),
+        }
+    }
+
+    /// Has a frame answered. Nothing but another Produce overtakes what still waits.
+    async fn take(&mut self, frame: RequestFrame) -> Result<(), End> {
+        let key = key_of(&frame.bytes);
         if key != Some(ApiKey::Produce) {
-            self.send_all().await?;
+            self.settle_all().await?;
         }
-        let mut doing = pin!(dispatch(self.node, self.peer, frame.bytes));
-        let outcome = match at_once(doing.as_mut()).await {
-            Some(outcome) => outcome,
-            None => {
-                self.write().await?;
-                match key.is_some_and(may_wait_long) {
-                    true => wait_for(doing, &mut self.stream, &mut self.frames).await?,
-                    false => self.send_while(doing).await?,
-                }
-            }
-        };
+        let size_bytes = frame.bytes.len();
+        let progress = self.dispatch(frame.bytes, key).await?;
         drop(frame.reservation);
-        match outcome {
-            Outcome::Later(later) => self.pipeline.push(later, size_bytes),
-            Outcome::Silence => {}
-            outcome if self.pipeline.is_empty() => self.send(outcome).await?,
-            Outcome::Close(reason) => {
-                self.send_all().await?;
-                self.send(Outcome::Close(reason)).await?;
-            }
-            outcome @ Outcome::Answer(_) => self.pipeline.push(Box::pin(async { outcome }), size_bytes),
+        match progress {
+            Progress::Done(outcome) if self.pipeline.is_empty() => return self.settle(outcome).await,
+            Progress::Done(outcome) => self.pipeline.push(Box::pin(ready(outcome)), size_bytes),
+            Progress::Appended(later) => self.pipeline.push(later, size_bytes),
         }
         Ok(())
     }
 
-    /// Sends answers to earlier requests while one is being done. What the peer has sent is done, also if it went
-    /// away since.
-    async fn send_while(&mut self, doing: impl Future<Output = Outcome<W::Disk>>) -> Result<Outcome<W::Disk>, End> {
-        let mut doing = pin!(doing);
-        loop {
-            let earlier = tokio::select! {
-                biased;
-                outcome = &mut doing => return Ok(outcome),
-                earlier = self.pipeline.next() => earlier,
-            };
-            self.send(earlier).await?;
-            self.write().await?;
+    /// Whatever is answered at once costs no system call of its own; whatever is not, first lets out what is known.
+    async fn dispatch(&mut self, frame: Bytes, key: Option<ApiKey>) -> Result<Progress<W::Disk>, End> {
+        let Connection { node, peer, stream, frames, output, .. } = self;
+        let mut pending = pin!(dispatch(node, peer, frame));
+        let at_once = poll_fn(|context| match pending.as_mut().poll(context) {
+            Poll::Ready(progress) => Poll::Ready(Some(progress)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        if let Some(progress) = at_once.await {
+            return Ok(progress);
+        }
+        output.flush(stream).await.map_err(FrameError::Io)?;
+        match may_wait_long(key) {
+            true => Ok(wait_for(pending, stream, frames).await?),
+            // What the peer has sent is done, also if it went away since.
+            false => Ok(pending.await),
         }
     }
 
-    /// Waits until every request so far is answered.
-    async fn send_all(&mut self) -> Result<(), End> {
+    /// Waits until everything that was asked is answered.
+    async fn settle_all(&mut self) -> Result<(), End> {
         while !self.pipeline.is_empty() {
-            let outcome = match self.pipeline.ready().await {
-                Some(outcome) => outcome,
-                None => {
-                    self.write().await?;
-                    self.pipeline.next().await
-                }
-            };
-            self.send(outcome).await?;
+            let outcome = self.pipeline.first().await;
+            self.settle(outcome).await?;
         }
         Ok(())
     }
 
-    async fn finish(&mut self) -> Result<(), End> {
-        self.send_all().await?;
-        self.write().await
-    }
-
-    /// Sends an answer, or does what else became of a request.
-    async fn send(&mut self, outcome: Outcome<W::Disk>) -> Result<(), End> {
+    async fn settle(&mut self, outcome: Outcome<W::Disk>) -> Result<(), End> {
         match outcome {
             Outcome::Answer(answer) => {
                 let sent = self.output.send(&*self.node.world, &mut self.stream, answer).await;
@@ -192,39 +183,26 @@ impl<W: World> Connection<'_, W> {
             }
             Outcome::Silence => Ok(()),
             Outcome::Close(reason) => {
-                self.write().await?;
+                // Answers to earlier requests still belong to the peer.
+                self.flush().await?;
                 Err(End::Refused(reason))
-            }
-            Outcome::Later(later) => {
-                self.pipeline.push(later, 0);
-                Ok(())
             }
         }
     }
 
-    /// Writes everything collected so far.
-    async fn write(&mut self) -> Result<(), End> {
-        self.output.flush(&mut self.stream).await.map_err(|error| FrameError::Io(error).into())
+    async fn flush(&mut self) -> Result<(), End> {
+        Ok(self.output.flush(&mut self.stream).await.map_err(FrameError::Io)?)
     }
 }
 
-/// What a future has to say without being waited for.
-async fn at_once<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
-}
-
-fn key(frame: &[u8]) -> Option<ApiKey> {
-    let number = frame.first_chunk().map(|key| i16::from_be_bytes(*key));
-    number.and_then(ApiKey::from_number)
+fn key_of(frame: &[u8]) -> Option<ApiKey> {
+    let key = frame.first_chunk().map(|key| i16::from_be_bytes(*key));
+    key.and_then(ApiKey::from_number)
 }
 
 /// Whether a request waits for what others do: then there is no use in it once its peer is gone.
-fn may_wait_long(key: ApiKey) -> bool {
-    matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup)
+fn may_wait_long(key: Option<ApiKey>) -> bool {
+    key.is_some_and(|key| matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup))
 }
 
 /// Waits for an answer, and gives up when the peer is gone.

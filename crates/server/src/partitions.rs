@@ -4,9 +4,8 @@
 //! A partition is a short lock with the append inline; whatever waits (flush, opening, cold reads) goes to the
 //! pool. Wake-ups happen after the lock is released.
 
-mod flushing;
-
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,8 +21,8 @@ use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerId, TopicPartition
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
+use crate::durability::{Durability, Flushes};
 use crate::world::{World, on_pool};
-use flushing::Flushing;
 
 /// Byte of a batch's header that holds the low attribute bits; the lowest three name the codec.
 const ATTRIBUTES_BYTE: usize = 22;
@@ -91,7 +90,15 @@ pub struct Replica<D: Disk> {
     refuses: AtomicBool,
     /// Shared by all replicas: how many batches may be inflated at the same time.
     inflating: Arc<Semaphore>,
-    flushing: Flushing,
+    flushes: Flushes,
+}
+
+/// A batch that a log took.
+pub struct Written {
+    /// Where it stands.
+    pub appended: Appended,
+    /// To be waited for before it is acknowledged, where the topic promises a flush.
+    pub durability: Option<Durability>,
 }
 
 /// Long polls that want to know when there is more to read.
@@ -120,11 +127,11 @@ impl<D: Disk> Replica<D> {
             topic_partition: partition.topic_partition().clone(),
             topic_id: partition.topic_id(),
             settings: ArcSwap::from_pointee(partition.settings().clone()),
+            flushes: Flushes::new(partition.recovery_point()),
+            partition: Mutex::new(Some(partition)),
             waiters: Mutex::default(),
             refuses: AtomicBool::new(false),
             inflating: Arc::clone(inflating),
-            flushing: Flushing::new(partition.recovery_point()),
-            partition: Mutex::new(Some(partition)),
         })
     }
 
@@ -135,15 +142,17 @@ impl<D: Disk> Replica<D> {
         settings: LogSettings,
         inflating: &Arc<Semaphore>,
     ) -> Arc<Replica<D>> {
+        let flushes = Flushes::new(Offset(0));
+        flushes.fail();
         Arc::new(Replica {
             topic_partition,
             topic_id,
             settings: ArcSwap::from_pointee(settings),
+            flushes,
             partition: Mutex::new(None),
             waiters: Mutex::default(),
             refuses: AtomicBool::new(true),
             inflating: Arc::clone(inflating),
-            flushing: Flushing::offline(),
         })
     }
 
@@ -181,35 +190,28 @@ impl<D: Disk> Replica<D> {
     /// Takes the partition out, for good.
     pub fn close(&self) -> Option<Partition<D>> {
         let partition = self.partition.lock().take();
-        self.flushing.end();
+        self.flushes.fail();
         self.wake();
         partition
     }
 
-    /// Checks a batch of a client and appends it. Where [`Replica::unsettled`] says so, it may not be acknowledged
-    /// yet; the flush that it waits for has begun.
+    /// Checks a batch of a client and appends it. It is acknowledged once [`Written::durability`] was waited for.
     pub async fn append<W: World<Disk = D>>(
         self: &Arc<Self>,
         world: &Arc<W>,
         bytes: Bytes,
         produce_version: i16,
-    ) -> Result<Appended, Refused> {
+    ) -> Result<Written, Refused> {
         let batch = self.validated(&**world, bytes, produce_version).await?;
         if batch.header().attributes.is_transactional() && batch.header().producer_id != ProducerId::NONE {
             return Err(Refused::UnverifiedTransaction);
         }
         let appended = self.append_valid(world.now(), &batch, None)?;
-        if appended.flush_due || appended.rolled || self.unsettled(&appended).is_some() {
-            self.begin_flush(world);
-        }
-        Ok(appended)
-    }
-
-    /// Up to where the replica must be flushed ([`Replica::flush_up_to`]) before `appended` is acknowledged; `None`
-    /// where the topic promises no more than the page cache, or the device has it already.
-    pub fn unsettled(&self, appended: &Appended) -> Option<Offset> {
-        let end = appended.last_offset.next();
-        (self.settings.load().acknowledges_after_flush() && !self.is_durable(end)).then_some(end)
+        let is_promised = self.settings.load().acknowledges_after_flush();
+        let is_due = is_promised || appended.flush_due || appended.rolled;
+        let durability = is_due.then(|| self.flush(world, appended.last_offset.next()));
+        // A flush that nobody was promised goes on beside: recovery after a kill will have less to read.
+        Ok(Written { appended, durability: durability.filter(|_| is_promised) })
     }
 
     /// Appends a coordinator's records, made in the leader epoch `epoch`. Long polls are woken.
@@ -279,6 +281,55 @@ impl<D: Disk> Replica<D> {
     /// Whether the last append failed at the disk, or the replica is closed.
     pub fn is_refusing(&self) -> bool {
         self.refuses.load(Ordering::Relaxed)
+    }
+
+    /// Has the pool make every record before `end` durable, together with whatever else was appended by then.
+    /// `end` is at most the log end.
+    pub fn flush<W: World<Disk = D>>(self: &Arc<Self>, world: &Arc<W>, end: Offset) -> Durability {
+        let durability = self.flushes.durability(end);
+        if self.flushes.ask(end) {
+            self.start_flush(world);
+        }
+        durability
+    }
+
+    /// One job a flush, so that a replica whose flushes never end takes turns with all others in the pool.
+    fn start_flush<W: World<Disk = D>>(self: &Arc<Self>, world: &Arc<W>) {
+        let (replica, job_world) = (Arc::clone(self), Arc::clone(world));
+        world.run(Box::new(move || {
+            let follows = match replica.flush_once(&*job_world) {
+                Some(Ok(end)) => replica.flushes.done(end),
+                Some(Err(error)) => {
+                    // What the device holds now is unknown: nothing more may be promised from this log.
+                    tracing::error!(partition = %replica.topic_partition, %error, "flush failed; the replica is offline");
+                    replica.close();
+                    false
+                }
+                None => false,
+            };
+            if follows {
+                replica.start_flush(&job_world);
+            }
+        }));
+    }
+
+    /// Flushes what is appended now. Answers the offset before which every record is durable; `None` once closed.
+    fn flush_once<W: World<Disk = D>>(&self, world: &W) -> Option<io::Result<Offset>> {
+        let flush = match self.with(Partition::prepare_flush)? {
+            Ok(Some(flush)) => flush,
+            Ok(None) => return self.with(|partition| Ok(partition.recovery_point())),
+            Err(error) => return Some(Err(error)),
+        };
+        let token = match flush.run(&world.disk()) {
+            Ok(token) => token,
+            Err(error) => return Some(Err(error)),
+        };
+        let now = world.now();
+        let flushed = self.with(|partition| partition.flushed(now, token))?;
+        if flushed.high_watermark_moved {
+            self.wake();
+        }
+        Some(Ok(flushed.recovery_point))
     }
 
     /// Finds the batches from an offset on.

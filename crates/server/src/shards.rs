@@ -341,7 +341,7 @@ impl<W: World> Thread<W> {
         let (node, replica) = (Arc::clone(&self.node), Arc::clone(&owned.replica));
         let task = async move {
             if let Some(marks) = replica.marks()
-                && let Err(failure) = replica.flush_up_to(&node.world, marks.log_end).await
+                && let Err(failure) = replica.flush(&node.world, marks.log_end).wait().await
             {
                 error!(partition, %failure, "groups cannot be made durable");
             }

@@ -71,15 +71,17 @@ async fn tick_all<W: World>(node: &Arc<Node<W>>) {
 fn flush_aged<W: World>(node: &Arc<Node<W>>) {
     let now = node.world.now();
     for replica in node.partitions.all().into_iter().filter(|replica| replica.settings().flush_ms < i64::MAX) {
-        if replica.with(|partition| partition.flush_due(now)) == Some(true) {
-            replica.begin_flush(&node.world);
+        if replica.with(|partition| partition.flush_due(now)) == Some(true)
+            && let Some(marks) = replica.marks()
+        {
+            let _beside = replica.flush(&node.world, marks.log_end);
         }
     }
 }
 
 async fn flush<W: World>(node: &Arc<Node<W>>, replica: &Arc<Replica<W::Disk>>) {
     let Some(marks) = replica.marks() else { return };
-    if let Err(failure) = replica.flush_up_to(&node.world, marks.log_end).await {
+    if let Err(failure) = replica.flush(&node.world, marks.log_end).wait().await {
         error!(partition = %replica.topic_partition(), %failure, "flush failed");
     }
 }

@@ -326,6 +326,11 @@ impl Exchange {
         }
     }
 
+    /// Writes into the transcript what a scenario found out in silence.
+    pub(crate) fn found(&mut self, text: &str) {
+        self.step(format!("= {text}"));
+    }
+
     /// Writes a line of the harness into the transcript.
     pub(crate) fn note(&mut self, text: &str) {
         self.step(format!("! {text}"));

@@ -11,6 +11,7 @@ mod connection;
 pub mod exchange;
 mod normal;
 pub mod oracle;
+mod profile;
 mod report;
 pub mod scenarios;
 pub mod transcript;
@@ -26,8 +27,8 @@ use std::time::{Duration, Instant};
 
 use compare::{Intended, compare, parse_intended};
 use exchange::Exchange;
-pub use oracle::BROKER_PROPERTIES;
 use oracle::{Jars, KAFKA_VERSION, Oracle, OracleError};
+pub use profile::{Brokers, Profile};
 pub use report::{Outcome, Report};
 use scenarios::Scenario;
 use transcript::Transcript;
@@ -60,17 +61,19 @@ impl Recorded {
     }
 }
 
-/// Asks `broker` everything whose scenario's name contains `filter`, and holds the answers against Kafka's.
-pub fn replay(broker: SocketAddr, filter: &str) -> Report {
-    replay_against(&Recorded::load(), broker, filter)
+/// Asks the brokers everything whose scenario's name contains `filter`, and holds the answers against Kafka's.
+/// Scenarios of a broker that is not there are left out.
+pub fn replay(brokers: &Brokers, filter: &str) -> Report {
+    replay_against(&Recorded::load(), brokers, filter)
 }
 
 /// The same, against transcripts that the caller brings.
-pub fn replay_against(recorded: &Recorded, broker: SocketAddr, filter: &str) -> Report {
-    let chosen: Vec<&Scenario> = scenarios::all().filter(|scenario| scenario.name.contains(filter)).collect();
+pub fn replay_against(recorded: &Recorded, brokers: &Brokers, filter: &str) -> Report {
+    let there = |scenario: &&Scenario| brokers.of(scenario.profile()).is_some();
+    let chosen: Vec<&Scenario> = chosen(filter).into_iter().filter(there).collect();
     let mut happened = vec![false; recorded.intended.len()];
     let mut outcomes = Vec::new();
-    for (scenario, milena, took) in perform(broker, &chosen) {
+    for (scenario, milena, took) in perform(brokers, &chosen) {
         let kafka = recorded.transcripts.iter().find(|(name, _)| name == scenario.name);
         let mut differences = kafka.map(|(_, kafka)| compare(kafka, &milena)).unwrap_or_default();
         let all = differences.len();
@@ -97,9 +100,9 @@ pub fn replay_against(recorded: &Recorded, broker: SocketAddr, filter: &str) -> 
 pub fn record(filter: &str) -> Result<usize, OracleError> {
     let jars = Jars::fetch()?;
     let head = format!("# Apache Kafka {KAFKA_VERSION}\n# kafka_2.13-{KAFKA_VERSION}.jar sha256 {}\n", jars.sha256()?);
-    let oracle = Oracle::start(&jars)?;
-    let chosen: Vec<&Scenario> = scenarios::all().filter(|scenario| scenario.name.contains(filter)).collect();
-    for (scenario, transcript, _) in perform(oracle.address(), &chosen) {
+    let chosen = chosen(filter);
+    let (_oracles, brokers) = oracles(&jars, filter)?;
+    for (scenario, transcript, _) in perform(&brokers, &chosen) {
         let file = transcript_file(scenario.name);
         let text = format!("{head}# {scenario}\n{transcript}");
         let folder = file.parent().expect("a transcript lies in a folder");
@@ -108,6 +111,33 @@ pub fn record(filter: &str) -> Result<usize, OracleError> {
             .map_err(|error| OracleError::Io { doing: format!("writing {}", file.display()), error })?;
     }
     Ok(chosen.len())
+}
+
+/// The scenarios whose name contains `filter`.
+fn chosen(filter: &str) -> Vec<&'static Scenario> {
+    scenarios::all().filter(|scenario| scenario.name.contains(filter)).collect()
+}
+
+/// A fresh Kafka for each profile that the scenarios with `filter` in their names need, and where they listen. They run
+/// until the first value is dropped.
+///
+/// # Errors
+/// When Kafka does not start.
+pub fn oracles(jars: &Jars, filter: &str) -> Result<(Vec<Oracle>, Brokers), OracleError> {
+    let mut brokers = Brokers { usual: None, timed: None };
+    let mut oracles = Vec::new();
+    for profile in Profile::ALL {
+        if chosen(filter).iter().all(|scenario| scenario.profile() != profile) {
+            continue;
+        }
+        let oracle = Oracle::start(jars, profile)?;
+        match profile {
+            Profile::Usual => brokers.usual = Some(oracle.address()),
+            Profile::Timed => brokers.timed = Some(oracle.address()),
+        }
+        oracles.push(oracle);
+    }
+    Ok((oracles, brokers))
 }
 
 fn root() -> &'static Path {
@@ -119,14 +149,19 @@ fn transcript_file(scenario: &str) -> PathBuf {
 }
 
 /// Plays the scenarios, several at a time; the results come in the order of the table.
-fn perform<'a>(broker: SocketAddr, chosen: &[&'a Scenario]) -> Vec<(&'a Scenario, Transcript, Duration)> {
-    let (first, rest): (Vec<_>, Vec<_>) = chosen.iter().partition(|scenario| scenario.plays_first());
+fn perform<'a>(brokers: &Brokers, chosen: &[&'a Scenario]) -> Vec<(&'a Scenario, Transcript, Duration)> {
+    let (first, mut rest): (Vec<&Scenario>, Vec<_>) = chosen.iter().partition(|scenario| scenario.plays_first());
     let timed = |scenario: &'a Scenario| {
         let started = Instant::now();
+        let broker = brokers.of(scenario.profile()).expect("scenarios without a broker are not chosen");
         (scenario, play(broker, scenario), started.elapsed())
     };
     let mut played: Vec<_> = first.into_iter().map(timed).collect();
-    scenarios::settle(&mut Exchange::begin(broker, "settle.".to_owned()));
+    for broker in [brokers.usual, brokers.timed].into_iter().flatten() {
+        scenarios::settle(&mut Exchange::begin(broker, "settle.".to_owned()));
+    }
+    // Those that wait for long begin first, so that nobody waits for them in the end.
+    rest.sort_by_key(|scenario| scenario.profile() != Profile::Timed);
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

@@ -4,15 +4,17 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 
 use milena_twin::oracle::{Jars, Oracle};
-use milena_twin::{Recorded, Report, record, replay, replay_against, scenarios};
+use milena_twin::{Brokers, Profile, Recorded, Report, oracles, record, replay, replay_against, scenarios};
 
 const USAGE: &str = "usage:
   milena-twin list
-  milena-twin replay --bootstrap HOST:PORT [FILTER]   compare a broker with the transcripts
+  milena-twin replay --bootstrap HOST:PORT [--timed HOST:PORT] [FILTER]
+                                                      compare brokers with the transcripts
   milena-twin replay --oracle [FILTER]                compare a fresh Kafka with them: are they steady?
   milena-twin record [FILTER]                         start Kafka and write the transcripts anew
   milena-twin oracle                                  start Kafka and keep it until stdin ends
-FILTER is part of a scenario's name. A broker must have been started with crates/twin/broker.properties.";
+FILTER is part of a scenario's name. A broker must have been started with crates/twin/broker.properties, the timed one
+with crates/twin/timed.properties as well; without it, the scenarios under timed/ are left out.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,16 +38,23 @@ fn run(words: &[&str]) -> Result<bool, String> {
             println!("recorded {count} scenarios");
         }
         ["replay", "--oracle", filter @ ..] => {
-            let oracle = start()?;
+            let jars = Jars::fetch().map_err(|error| error.to_string())?;
+            let (_oracles, brokers) = oracles(&jars, only(filter)?).map_err(|error| error.to_string())?;
             // Kafka against itself: there no difference is intended.
             let recorded = Recorded { intended: Vec::new(), ..Recorded::load() };
-            return Ok(show(&replay_against(&recorded, oracle.address(), only(filter)?)));
+            return Ok(show(&replay_against(&recorded, &brokers, only(filter)?)));
         }
-        ["replay", "--bootstrap", address, filter @ ..] => {
-            return Ok(show(&replay(resolve(address)?, only(filter)?)));
+        ["replay", "--bootstrap", usual, "--timed", timed, filter @ ..] => {
+            let brokers = Brokers { usual: Some(resolve(usual)?), timed: Some(resolve(timed)?) };
+            return Ok(show(&replay(&brokers, only(filter)?)));
+        }
+        ["replay", "--bootstrap", usual, filter @ ..] => {
+            let brokers = Brokers { usual: Some(resolve(usual)?), timed: None };
+            return Ok(show(&replay(&brokers, only(filter)?)));
         }
         ["oracle"] => {
-            let oracle = start()?;
+            let jars = Jars::fetch().map_err(|error| error.to_string())?;
+            let oracle = Oracle::start(&jars, Profile::Usual).map_err(|error| error.to_string())?;
             println!("{}", oracle.address());
             std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).map_err(|error| error.to_string())?;
         }
@@ -60,10 +69,6 @@ fn only<'a>(filter: &[&'a str]) -> Result<&'a str, String> {
         [filter] => Ok(filter),
         _ => Err(USAGE.to_owned()),
     }
-}
-
-fn start() -> Result<Oracle, String> {
-    Jars::fetch().and_then(|jars| Oracle::start(&jars)).map_err(|error| error.to_string())
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, String> {

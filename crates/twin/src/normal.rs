@@ -100,7 +100,7 @@ pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("AlterConfigs", "Responses", &["ResourceType", "ResourceName"]),
     ("IncrementalAlterConfigs", "Responses", &["ResourceType", "ResourceName"]),
     ("JoinGroup", "Members", &["GroupInstanceId", "Metadata"]),
-    ("DescribeGroups", "Members", &["GroupInstanceId", "MemberMetadata"]),
+    ("DescribeGroups", "Members", &["GroupInstanceId", "MemberMetadata", "MemberId"]),
     ("DeleteGroups", "Results", &["GroupId"]),
     ("Produce", "Responses", &["Name", "TopicId"]),
     ("Produce", "PartitionResponses", &["Index"]),

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::profile::Profile;
+
 /// The version that transcripts are recorded from; `oracle/pom.xml` names the same.
 pub const KAFKA_VERSION: &str = "4.3.1";
 /// What every broker is given, ours too.
@@ -107,12 +109,13 @@ impl Oracle {
     ///
     /// # Errors
     /// When Java is missing or Kafka does not start.
-    pub fn start(jars: &Jars) -> Result<Oracle, OracleError> {
+    pub fn start(jars: &Jars, profile: Profile) -> Result<Oracle, OracleError> {
         let directory = tempfile::tempdir().map_err(io_error("making a directory"))?;
         let (broker, controller) = free_ports().map_err(io_error("looking for free ports"))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker));
         let config = directory.path().join("server.properties");
-        fs::write(&config, properties(directory.path(), broker, controller)).map_err(io_error("writing settings"))?;
+        fs::write(&config, properties(profile, directory.path(), broker, controller))
+            .map_err(io_error("writing settings"))?;
         let mut format = jars.java();
         format.args(["kafka.tools.StorageTool", "format", "--standalone", "-t", "AAAAAAAAAAAAAAAAAAAABg", "-c"]);
         format.arg(&config);
@@ -156,10 +159,11 @@ impl Drop for Oracle {
     }
 }
 
-fn properties(directory: &Path, broker: u16, controller: u16) -> String {
+fn properties(profile: Profile, directory: &Path, broker: u16, controller: u16) -> String {
     let listeners = format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}");
+    let settings: String = profile.settings().map(|(key, value)| format!("{key}={value}\n")).collect();
     format!(
-        "{BROKER_PROPERTIES}\nlisteners={listeners}\nadvertised.listeners={listeners}\n\
+        "{settings}\nlisteners={listeners}\nadvertised.listeners={listeners}\n\
          controller.quorum.bootstrap.servers=127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n\
          listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
          inter.broker.listener.name=PLAINTEXT\nlog.dirs={}\n",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use milena_server::cores::Machine;
 use milena_server::{Running, Settings};
 use milena_twin::transcript::Step;
-use milena_twin::{BROKER_PROPERTIES, Recorded, replay, replay_against};
+use milena_twin::{Brokers, Profile, Recorded, replay, replay_against};
 use tempfile::TempDir;
 
 /// A node that is stopped and removed when dropped.
@@ -21,11 +21,11 @@ struct Broker {
 }
 
 impl Broker {
-    fn start() -> Broker {
+    fn start(profile: Profile) -> Broker {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let machine = Machine::start(2).expect("threads");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let started = milena_server::start(Arc::clone(&machine), settings(directory.path()));
+        let started = milena_server::start(Arc::clone(&machine), settings(profile, directory.path()));
         let node = runtime.block_on(started).unwrap_or_else(|error| panic!("{error}"));
         Broker { node: Some(node), _machine: machine, runtime, _directory: directory }
     }
@@ -43,9 +43,9 @@ impl Drop for Broker {
     }
 }
 
-fn settings(directory: &Path) -> Settings {
-    let pairs = BROKER_PROPERTIES.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
-    let mut file: BTreeMap<String, String> = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+fn settings(profile: Profile, directory: &Path) -> Settings {
+    let mut file: BTreeMap<String, String> =
+        profile.settings().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     file.insert("listeners".to_owned(), "PLAINTEXT://127.0.0.1:0".to_owned());
     file.insert("log.dirs".to_owned(), directory.display().to_string());
     Settings::read(file).unwrap_or_else(|error| panic!("{error}"))
@@ -53,8 +53,9 @@ fn settings(directory: &Path) -> Settings {
 
 #[test]
 fn milena_answers_as_kafka_did() {
-    let broker = Broker::start();
-    let report = replay(broker.address(), "");
+    let (usual, timed) = (Broker::start(Profile::Usual), Broker::start(Profile::Timed));
+    let brokers = Brokers { usual: Some(usual.address()), timed: Some(timed.address()) };
+    let report = replay(&brokers, "");
     assert!(report.is_clean(), "\n{report}\nrecorded answers lie in crates/twin/transcripts");
 }
 
@@ -69,8 +70,9 @@ fn a_planted_wrong_error_code_makes_the_run_fail() {
     code.1 = "74 FENCED_LEADER_EPOCH".to_owned();
     let path = code.0.clone();
 
-    let broker = Broker::start();
-    let report = replay_against(&recorded, broker.address(), SCENARIO);
+    let broker = Broker::start(Profile::Usual);
+    let brokers = Brokers { usual: Some(broker.address()), timed: None };
+    let report = replay_against(&recorded, &brokers, SCENARIO);
     assert!(!report.is_clean());
     let differences = report.outcomes.iter().flat_map(|outcome| &outcome.differences);
     let planted: Vec<_> = differences.filter(|found| found.kafka == "74 FENCED_LEADER_EPOCH").collect();

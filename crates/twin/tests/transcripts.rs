@@ -89,6 +89,33 @@ fn every_transcript_names_its_kafka_and_belongs_to_a_scenario() {
     assert_eq!(jars.len(), 1, "all from one jar: {jars:?}");
 }
 
+/// What cannot be seen from outside of a single node that runs on: the log is loaded within milliseconds.
+const WITHOUT_SCENARIO: &[u16] = &[129];
+
+#[test]
+fn every_trap_of_groups_has_a_scenario() {
+    let covered: BTreeSet<u16> = scenarios::all().flat_map(|scenario| scenario.traps).copied().collect();
+    for trap in [24, 25].into_iter().chain(106..=126).chain([128, 130]) {
+        assert!(covered.contains(&trap) || WITHOUT_SCENARIO.contains(&trap), "trap {trap}");
+    }
+}
+
+#[test]
+fn every_trap_that_a_scenario_names_is_explained() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/traps.md");
+    let text = fs::read_to_string(path).expect("the list of traps is there");
+    let explained: BTreeSet<u16> = text.lines().filter_map(|line| line.split_once(". ")?.0.parse().ok()).collect();
+    for scenario in scenarios::all() {
+        for trap in scenario.traps {
+            assert!(explained.contains(trap), "{}: trap {trap} is not in docs/reference/traps.md", scenario.name);
+        }
+        let named = scenario.name.split_once("/trap_").map(|(_, name)| name.split_once('_').expect("a name").0);
+        if let Some(number) = named {
+            assert!(scenario.traps.iter().any(|trap| trap.to_string() == number), "{} is about it", scenario.name);
+        }
+    }
+}
+
 #[test]
 fn every_intended_difference_speaks_of_a_scenario_and_gives_its_reason() {
     for entry in Recorded::load().intended {

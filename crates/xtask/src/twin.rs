@@ -5,10 +5,12 @@ use crate::counts;
 use crate::node::{self, Node, Plan};
 use crate::repository;
 use crate::shell;
+use std::collections::BTreeMap;
+use std::fs;
 use std::process::Command;
 
-/// What every broker of a comparison is given.
-const SETTINGS: &str = "crates/twin/broker.properties";
+/// What every broker of a comparison is given, and what the second one is given besides.
+const SETTINGS: [&str; 2] = ["crates/twin/broker.properties", "crates/twin/timed.properties"];
 
 pub(crate) fn twin(arguments: &[&str]) -> Result<(), String> {
     let root = repository::root();
@@ -23,19 +25,30 @@ pub(crate) fn twin(arguments: &[&str]) -> Result<(), String> {
         other => return shell::run(command.args(other)),
     };
     node::build()?;
-    let settings = std::fs::read_to_string(root.join(SETTINGS)).map_err(|error| format!("{SETTINGS}: {error}"))?;
-    let mut plan = Plan::fresh(&repository::target().join("twin/node"))?;
-    plan.options
-        .extend(settings.lines().filter(|line| line.contains('=') && !line.starts_with('#')).map(str::to_owned));
-    let node = Node::start(&plan)?;
+    let usual = start("twin/node", &SETTINGS[..1])?;
+    let timed = start("twin/timed", &SETTINGS)?;
     counts::announce("twin");
     let mut sum = None;
-    let replay = command.args(["replay", "--bootstrap", &node.address]).args(filter);
+    let replay = command.args(["replay", "--bootstrap", &usual.address, "--timed", &timed.address]).args(filter);
     let outcome = shell::watch(replay, |line| sum = scenarios(line).or(sum));
     let (same, all) = sum.unwrap_or((0, 1));
     println!("{same} passed, {} failed", all - same);
-    node.stop()?;
+    usual.stop()?;
+    timed.stop()?;
     outcome
+}
+
+/// A fresh node with the settings of those files; where a key comes twice the later one counts.
+fn start(directory: &str, files: &[&str]) -> Result<Node, String> {
+    let mut settings = BTreeMap::new();
+    for file in files {
+        let text = fs::read_to_string(repository::root().join(file)).map_err(|error| format!("{file}: {error}"))?;
+        let pairs = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+        settings.extend(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+    let mut plan = Plan::fresh(&repository::target().join(directory))?;
+    plan.options.extend(settings.iter().map(|(key, value)| format!("{key}={value}")));
+    Node::start(&plan)
 }
 
 /// From the replay's last line, `12 of 13 scenarios answer as Kafka does; ..`: how many do, and how many there are.

@@ -1,29 +1,26 @@
-//! Produce: one batch per partition, appended and answered. In two steps: first all partitions are appended to, one
-//! after another, then those that promise a flush are waited for together, while the connection goes on.
+//! Produce: one batch per partition, appended and answered.
 //!
 //! Source: `KafkaApis.handleProduceRequest`, `ReplicaManager.appendRecords`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use milena_base::{Disk, Millis};
+use milena_base::Millis;
 use milena_metadata::image::Image;
 use milena_partition::{AppendError, Appended, begins_transactional};
-use milena_protocol::header::RequestHeader;
 use milena_protocol::messages::produce_request::PartitionProduceData;
 use milena_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use milena_protocol::messages::{ProduceRequest, ProduceResponse};
 use milena_protocol::wire::Records;
-use milena_protocol::{ApiKey, ErrorCode, Offset, Uuid};
+use milena_protocol::{ErrorCode, Offset, Uuid};
 use tokio::time::Instant;
 
 use crate::api::metadata::View;
-use crate::connection::Peer;
-use crate::dispatch::{Call, Outcome};
-use crate::node::Node;
-use crate::partitions::{Refused, Replica};
+use crate::dispatch::{Call, Outcome, Progress};
+use crate::durability::Durability;
+use crate::partitions::{Refused, Replica, Written};
 use crate::world::World;
 use milena_metadata::topic_name::is_internal;
 
@@ -38,70 +35,53 @@ const ADMIN_CLIENT: &str = "__admin_client";
 /// answered once: what came last counts.
 type Asked = BTreeMap<(String, Uuid), BTreeMap<i32, PartitionProduceData>>;
 
-/// A partition that was appended to, but may be acknowledged only when its replica is flushed up to `end`.
-struct Unsettled<D: Disk> {
-    /// Places in the answer.
-    topic: usize,
-    partition: usize,
-    replica: Arc<Replica<D>>,
-    end: Offset,
-}
-
-/// What is to be answered, as far as it is known.
-struct Answering<D: Disk> {
-    started: Instant,
-    acks: i16,
-    response: ProduceResponse,
-    unsettled: Vec<Unsettled<D>>,
-}
-
-/// Appends what is sent and answers, unless the producer wants no answer.
-pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> Outcome<W::Disk> {
-    let (started, acks) = (Instant::now(), request.acks);
+/// Appends what is sent. The answer, unless the producer wants none, follows when everything is as durable as promised.
+pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> Progress<W::Disk> {
+    let started = Instant::now();
+    let acks = request.acks;
     let mut asked = Asked::new();
     for topic in request.topic_data.into_iter().filter(|topic| !topic.partition_data.is_empty()) {
         let partitions = asked.entry((topic.name, topic.topic_id)).or_default();
         partitions.extend(topic.partition_data.into_iter().map(|data| (data.index, data)));
     }
-    let (response, unsettled) = match check_first_batches(&asked, request.transactional_id.is_some()) {
+    let (mut response, promises) = match check_first_batches(&asked, request.transactional_id.is_some()) {
         Ok(()) => append_all(call, asked, acks).await,
         Err((error, message)) => (refused_request(asked, error, message.as_deref()), Vec::new()),
     };
-    let answering = Answering { started, acks, response, unsettled };
-    match answering.unsettled.is_empty() {
-        true => answer(call, answering),
-        false => {
-            Outcome::Later(Box::pin(settle(Arc::clone(call.node), call.peer.clone(), call.header.clone(), answering)))
-        }
-    }
-}
-
-/// Waits until everything is as durable as its topic promises. The flushes run already, side by side.
-async fn settle<W: World>(
-    node: Arc<Node<W>>,
-    peer: Peer,
-    header: RequestHeader,
-    mut answering: Answering<W::Disk>,
-) -> Outcome<W::Disk> {
-    for Unsettled { topic, partition, replica, end } in std::mem::take(&mut answering.unsettled) {
-        if let Err(refused) = replica.flush_up_to(&node.world, end).await {
-            let answer = &mut answering.response.responses[topic].partition_responses[partition];
-            *answer = refused_answer(answer.index, &refused, &replica);
-        }
-    }
-    answer(&Call { node: &node, peer: &peer, key: ApiKey::Produce, header }, answering)
-}
-
-fn answer<W: World>(call: &Call<'_, W>, answering: Answering<W::Disk>) -> Outcome<W::Disk> {
-    let Answering { started, acks, mut response, .. } = answering;
-    call.node.metrics.produce_seconds.observe(started.elapsed().as_secs_f64());
-    if acks == 0 {
-        return silence(&response);
-    }
     if call.version() >= LEADER_HINTS {
         add_leader_hints(call, &mut response);
     }
-    call.answer(&response)
+    let (node, header) = (Arc::clone(call.node), call.answer_header());
+    let finish = move |response: &ProduceResponse| {
+        node.metrics.produce_seconds.observe(started.elapsed().as_secs_f64());
+        if acks == 0 { silence(response) } else { header.answer(response, Vec::new()) }
+    };
+    if promises.is_empty() {
+        return Progress::Done(finish(&response));
+    }
+    Progress::Appended(Box::pin(async move {
+        keep_all(&mut response, promises).await;
+        finish(&response)
+    }))
+}
+
+/// A partition of the answer that holds only if its records become durable.
+struct Promise {
+    /// Place of the topic in the answer.
+    topic: usize,
+    /// Place of the partition in the topic.
+    partition: usize,
+    durability: Durability,
+}
+
+/// Waits for every promise; the flushes behind them run side by side. One that is broken becomes an error.
+async fn keep_all(response: &mut ProduceResponse, promises: Vec<Promise>) {
+    for Promise { topic, partition, durability } in promises {
+        if let Err(refused) = durability.wait().await {
+            let answer = &mut response.responses[topic].partition_responses[partition];
+            *answer = failed(answer.index, refused.code());
+        }
+    }
 }
 
 /// Trap 49: a request with a batch of a transaction needs a transactional id. To know that, Kafka looks at the first
@@ -121,24 +101,21 @@ fn check_first_batches(asked: &Asked, has_transactional_id: bool) -> Result<(), 
     Ok(())
 }
 
-async fn append_all<W: World>(
-    call: &Call<'_, W>,
-    asked: Asked,
-    acks: i16,
-) -> (ProduceResponse, Vec<Unsettled<W::Disk>>) {
+async fn append_all<W: World>(call: &Call<'_, W>, asked: Asked, acks: i16) -> (ProduceResponse, Vec<Promise>) {
     let mut response = ProduceResponse::default();
-    let mut unsettled = Vec::new();
-    for (topic, ((name, topic_id), partitions)) in asked.into_iter().enumerate() {
+    let mut promises = Vec::new();
+    for ((name, topic_id), partitions) in asked {
         let found = named(call, &name, topic_id);
         let mut answers = Vec::with_capacity(partitions.len());
-        for (partition, data) in partitions.into_values().enumerate() {
-            let (answer, until) = append(call, found.as_deref(), data, acks).await;
+        for data in partitions.into_values() {
+            let (answer, durability) = append(call, found.as_deref(), data, acks).await;
+            let (topic, partition) = (response.responses.len(), answers.len());
+            promises.extend(durability.map(|durability| Promise { topic, partition, durability }));
             answers.push(answer);
-            unsettled.extend(until.map(|(replica, end)| Unsettled { topic, partition, replica, end }));
         }
         response.responses.push(TopicProduceResponse { name, topic_id, partition_responses: answers });
     }
-    (response, unsettled)
+    (response, promises)
 }
 
 fn refused_request(asked: Asked, error: ErrorCode, message: Option<&str>) -> ProduceResponse {
@@ -161,7 +138,7 @@ fn named<W: World>(call: &Call<'_, W>, name: &str, id: Uuid) -> Option<String> {
 }
 
 /// Trap 29: nobody reads an answer with acks=0; an error is told by closing the connection.
-fn silence<D: Disk>(response: &ProduceResponse) -> Outcome<D> {
+fn silence<D: milena_base::Disk>(response: &ProduceResponse) -> Outcome<D> {
     let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
     match answers.find(|answer| answer.error_code != 0) {
         None => Outcome::Silence,
@@ -172,13 +149,12 @@ fn silence<D: Disk>(response: &ProduceResponse) -> Outcome<D> {
     }
 }
 
-/// Appends to one partition. With the answer comes the replica that must be flushed before it is given, and how far.
 async fn append<W: World>(
     call: &Call<'_, W>,
     topic: Option<&str>,
     data: PartitionProduceData,
     acks: i16,
-) -> (PartitionProduceResponse, Option<(Arc<Replica<W::Disk>>, Offset)>) {
+) -> (PartitionProduceResponse, Option<Durability>) {
     let answer = |error: ErrorCode| (failed(data.index, error), None);
     let Some(topic) = topic else { return answer(ErrorCode::UnknownTopicId) };
     let Some(replica) = call.node.partitions.replica(topic, data.index) else {
@@ -193,11 +169,10 @@ async fn append<W: World>(
     }
     let size_bytes = bytes.len() as u64;
     match replica.append(&call.node.world, bytes, call.version()).await {
-        Ok(appended) => {
+        Ok(Written { appended, durability }) => {
             call.node.metrics.appended_bytes.inc_by(size_bytes);
             call.node.metrics.appended_batches.inc();
-            let until = replica.unsettled(&appended);
-            (succeeded(data.index, &appended), until.map(|end| (replica, end)))
+            (succeeded(data.index, &appended), durability)
         }
         Err(refused) => (refused_answer(data.index, &refused, &replica), None),
     }
@@ -227,7 +202,11 @@ fn answer_of(index: i32) -> PartitionProduceResponse {
     }
 }
 
-fn refused_answer<D: Disk>(index: i32, refused: &Refused, replica: &Arc<Replica<D>>) -> PartitionProduceResponse {
+fn refused_answer<D: milena_base::Disk>(
+    index: i32,
+    refused: &Refused,
+    replica: &Arc<Replica<D>>,
+) -> PartitionProduceResponse {
     let mut answer = failed(index, refused.code());
     match refused {
         Refused::Invalid(invalid) => {

@@ -40,11 +40,16 @@ impl Client {
         R::Response: std::fmt::Debug,
     {
         self.tell(request, version).await;
-        self.hear::<R>(version).await
+        self.heard::<R>(version).await
     }
 
-    /// The next answer, to a request that was told before.
-    pub(crate) async fn hear<R: Request>(&mut self, version: i16) -> R::Response
+    /// Sends nothing more, but still listens.
+    pub(crate) async fn sends_no_more(&mut self) {
+        self.stream.shutdown().await.expect("connected");
+    }
+
+    /// The next answer, which is to a request that was told before.
+    pub(crate) async fn heard<R: Request>(&mut self, version: i16) -> R::Response
     where
         R::Response: std::fmt::Debug,
     {
@@ -54,11 +59,6 @@ impl Client {
         let (_, response) = decode_response::<R>(frame.into(), version).expect("well formed");
         self.story.push(format!("{:?} {} {response:?}", self.connected.elapsed(), R::NAME));
         response
-    }
-
-    /// Says that nothing more will be sent; answers are still read.
-    pub(crate) async fn say_no_more(&mut self) {
-        self.stream.shutdown().await.expect("connected");
     }
 
     /// Sends raw bytes; whether the node ends the connection without an answer.

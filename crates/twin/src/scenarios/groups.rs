@@ -164,7 +164,7 @@ pub(super) fn join(group: &str, member_id: &str) -> JoinGroupRequest {
     }
 }
 
-fn protocol(name: &str, wish: &str) -> JoinGroupRequestProtocol {
+pub(super) fn protocol(name: &str, wish: &str) -> JoinGroupRequestProtocol {
     JoinGroupRequestProtocol { name: name.to_owned(), metadata: subscription(&[], wish) }
 }
 
@@ -184,7 +184,7 @@ pub(super) fn subscription(topics: &[&str], user_data: &str) -> Bytes {
 }
 
 /// The same member with another wish: transcripts sort members by their metadata.
-fn wishing(wish: &str, request: JoinGroupRequest) -> JoinGroupRequest {
+pub(super) fn wishing(wish: &str, request: JoinGroupRequest) -> JoinGroupRequest {
     JoinGroupRequest { protocols: vec![protocol("range", wish)], ..request }
 }
 
@@ -203,7 +203,7 @@ pub(super) fn sync(group: &str, joined: &JoinGroupResponse, assignments: &[(&str
     }
 }
 
-fn heartbeat(group: &str, generation_id: i32, member_id: &str) -> HeartbeatRequest {
+pub(super) fn heartbeat(group: &str, generation_id: i32, member_id: &str) -> HeartbeatRequest {
     HeartbeatRequest {
         group_id: group.to_owned(),
         generation_id,
@@ -212,7 +212,7 @@ fn heartbeat(group: &str, generation_id: i32, member_id: &str) -> HeartbeatReque
     }
 }
 
-fn leaving(group: &str, members: &[(&str, Option<&str>)]) -> LeaveGroupRequest {
+pub(super) fn leaving(group: &str, members: &[(&str, Option<&str>)]) -> LeaveGroupRequest {
     let member = |(member_id, instance): &(&str, Option<&str>)| MemberIdentity {
         member_id: (*member_id).to_owned(),
         group_instance_id: instance.map(str::to_owned),
@@ -225,7 +225,7 @@ fn leaving(group: &str, members: &[(&str, Option<&str>)]) -> LeaveGroupRequest {
     }
 }
 
-fn described(x: &mut Exchange, group: &str) {
+pub(super) fn described(x: &mut Exchange, group: &str) {
     x.ask(5, &DescribeGroupsRequest { groups: vec![group.to_owned()], ..DescribeGroupsRequest::default() });
 }
 

@@ -6,18 +6,22 @@ mod connection;
 mod delete_records;
 mod fetch;
 mod first;
+mod group_traps;
 mod groups;
 mod list_offsets;
 mod metadata;
+mod offset_traps;
 mod offsets;
 mod produce;
 mod producer_ids;
 mod requests;
+mod timed;
 mod topics;
 
 use std::fmt;
 
 use crate::exchange::Exchange;
+use crate::profile::Profile;
 
 /// Questions to a broker that belong together.
 #[derive(Debug)]
@@ -36,6 +40,12 @@ impl Scenario {
     /// What the names of its topics and groups begin with.
     pub(crate) fn prefix(&self) -> String {
         format!("{}.", self.name.replace(['/', '_'], "-"))
+    }
+
+    /// The broker that it is played on.
+    pub fn profile(&self) -> Profile {
+        let is_timed = timed::SCENARIOS.iter().any(|timed| timed.name == self.name);
+        if is_timed { Profile::Timed } else { Profile::Usual }
     }
 
     /// Whether it is about a broker that nobody has asked anything yet, and so is played alone before the others.
@@ -69,7 +79,10 @@ const AREAS: &[&[Scenario]] = &[
     list_offsets::SCENARIOS,
     delete_records::SCENARIOS,
     groups::SCENARIOS,
+    group_traps::SCENARIOS,
     offsets::SCENARIOS,
+    offset_traps::SCENARIOS,
+    timed::SCENARIOS,
 ];
 
 /// Every scenario.

@@ -79,7 +79,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-fn part(partition_index: i32, committed_offset: i64, metadata: Option<&str>) -> OffsetCommitRequestPartition {
+pub(super) fn part(
+    partition_index: i32,
+    committed_offset: i64,
+    metadata: Option<&str>,
+) -> OffsetCommitRequestPartition {
     OffsetCommitRequestPartition {
         partition_index,
         committed_offset,
@@ -88,13 +92,13 @@ fn part(partition_index: i32, committed_offset: i64, metadata: Option<&str>) -> 
     }
 }
 
-fn commit(group: &str, topic: &Topic, partitions: Vec<OffsetCommitRequestPartition>) -> OffsetCommitRequest {
+pub(super) fn commit(group: &str, topic: &Topic, partitions: Vec<OffsetCommitRequestPartition>) -> OffsetCommitRequest {
     let topic = OffsetCommitRequestTopic { name: topic.name.clone(), topic_id: topic.id, partitions };
     OffsetCommitRequest { group_id: group.to_owned(), topics: vec![topic], ..OffsetCommitRequest::default() }
 }
 
 /// Up to version 7.
-fn fetch_old(group: &str, topics: Option<&[(&str, &[i32])]>) -> OffsetFetchRequest {
+pub(super) fn fetch_old(group: &str, topics: Option<&[(&str, &[i32])]>) -> OffsetFetchRequest {
     let topic = |(name, partitions): &(&str, &[i32])| OffsetFetchRequestTopic {
         name: (*name).to_owned(),
         partition_indexes: partitions.to_vec(),
@@ -106,7 +110,7 @@ fn fetch_old(group: &str, topics: Option<&[(&str, &[i32])]>) -> OffsetFetchReque
     }
 }
 
-fn of_group(group: &str, topics: Option<&[(&Topic, &[i32])]>) -> OffsetFetchRequestGroup {
+pub(super) fn of_group(group: &str, topics: Option<&[(&Topic, &[i32])]>) -> OffsetFetchRequestGroup {
     let topic = |(topic, partitions): &(&Topic, &[i32])| OffsetFetchRequestTopics {
         name: topic.name.clone(),
         topic_id: topic.id,
@@ -120,7 +124,7 @@ fn of_group(group: &str, topics: Option<&[(&Topic, &[i32])]>) -> OffsetFetchRequ
 }
 
 /// From version 8 on.
-fn fetch_new(groups: Vec<OffsetFetchRequestGroup>) -> OffsetFetchRequest {
+pub(super) fn fetch_new(groups: Vec<OffsetFetchRequestGroup>) -> OffsetFetchRequest {
     OffsetFetchRequest { groups, ..OffsetFetchRequest::default() }
 }
 
@@ -282,7 +286,7 @@ fn require_stable(x: &mut Exchange) {
     x.ask(8, &OffsetFetchRequest { require_stable: true, ..fetch_new(vec![of_group(&group, None)]) });
 }
 
-fn deleting(group: &str, topic: &str, partitions: &[i32]) -> OffsetDeleteRequest {
+pub(super) fn deleting(group: &str, topic: &str, partitions: &[i32]) -> OffsetDeleteRequest {
     let partitions = partitions.iter().map(|index| OffsetDeleteRequestPartition { partition_index: *index }).collect();
     let topic = OffsetDeleteRequestTopic { name: topic.to_owned(), partitions };
     OffsetDeleteRequest { group_id: group.to_owned(), topics: vec![topic] }
