@@ -142,3 +142,21 @@ async fn a_deleted_topic_leaves_no_answer_out() {
     tokio::time::sleep(Duration::from_millis(10)).await;
     running.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_flush_acknowledges_none_of_the_requests_that_waited_for_it() {
+    let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
+    let running = node_with(&network, &disk, 9001, 1, &[("log.flush.interval.messages", "1")]).await;
+    let mut client = Client::connect(&network, 9001);
+    create(&mut client, 1).await;
+    client.ask(&produce(1), 9).await;
+    disk.break_flushes();
+    for _ in 0..5 {
+        client.tell(&produce(1), 9).await;
+    }
+    for _ in 0..5 {
+        let answer = client.heard::<ProduceRequest>(9).await.responses[0].partition_responses[0].clone();
+        assert_eq!((answer.error_code, answer.base_offset), (56, -1), "KAFKA_STORAGE_ERROR, and no offset");
+    }
+    drop(running);
+}
