@@ -166,7 +166,7 @@ impl Line {
     /// Makes the topic, and waits until a coordinator can be asked.
     pub(super) fn prepare(&mut self, partitions: i32) -> Result<(), String> {
         let topic = Writer::default().i32(1).string(TOPIC).i32(partitions).i16(1).i32(0).i32(0);
-        self.ask(CREATE_TOPICS, 1, topic.i32(30_000).i8(0))?;
+        self.ask(CREATE_TOPICS, 2, topic.i32(30_000).i8(0))?;
         for _ in 0..300 {
             let frame = self.ask(FIND_COORDINATOR, 1, Writer::default().string("load").i8(0))?;
             let mut reader = Reader(&frame);

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 const MEMBERS: usize = 50;
 const SESSIONS: Sessions = Sessions { session_ms: 30_000, rebalance_ms: 30_000 };
+/// COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR.
+const COORDINATOR_ERRORS: std::ops::RangeInclusive<i16> = 14..=16;
 const KNOWN: [&str; 3] = ["--bootstrap", "--rounds", "--heartbeat-ms"];
 
 /// What one round showed.
@@ -99,10 +101,16 @@ fn round(address: &str, group: &str, beat: Duration) -> Result<Round, String> {
 fn enter(line: &mut Line, group: &str, mut member: Joined, whole: usize, beat: Duration) -> Result<Joined, String> {
     loop {
         line.send_join(group, &member.member, SESSIONS)?;
-        member = line.receive_join()?;
-        if member.error != NONE {
-            return Err(format!("a join is answered {}", member.error));
+        let joined = line.receive_join()?;
+        if COORDINATOR_ERRORS.contains(&joined.error) {
+            // It has just been started, and still reads its log.
+            std::thread::sleep(Duration::from_millis(100));
+            continue;
         }
+        if joined.error != NONE {
+            return Err(format!("a join is answered {}", joined.error));
+        }
+        member = joined;
         line.send_sync(group, &member)?;
         match line.receive_sync()? {
             (NONE, _) if member.leader != member.member || member.members.len() == whole => return Ok(member),

@@ -67,10 +67,10 @@ impl History {
     pub(super) fn decided(&mut self, now: Millis, asked: &Asked, response: &Response, shard: &GroupShard) {
         match (&asked.sent.request, response) {
             (Request::Join(request), Response::Join(response)) => self.decided_join(request, response),
-            (Request::OffsetCommit(request), Response::OffsetCommit(response)) => {
-                if response.topics[0].partitions[0].error_code == 0 {
-                    self.accepted_commit(now, request, shard);
-                }
+            (Request::OffsetCommit(request), Response::OffsetCommit(response))
+                if response.topics[0].partitions[0].error_code == 0 =>
+            {
+                self.accepted_commit(now, request, shard);
             }
             (Request::Heartbeat(request), Response::Heartbeat(response)) => {
                 self.decided_heartbeat(now, request, error(response.error_code), shard);
