@@ -368,8 +368,8 @@ fn answer<W: World>(call: &Call<'_, W>, asked: &Asked, context: &Context, reads:
     };
     let size: usize = told.iter().map(|told| told.data.records.size_bytes()).sum();
     node.metrics.fetched_bytes.inc_by(size as u64);
-    for (wanted, data) in told.iter().filter(|(_, data)| data.records.size_bytes() > 0) {
-        if let Ok(replica) = replica_of(call, wanted, by_id) {
+    for Told { wanted, data, .. } in told.iter().filter(|told| told.data.records.size_bytes() > 0) {
+        if let Ok(replica) = replica_of(call, wanted) {
             replica.count_fetched(data.records.size_bytes());
         }
     }
