@@ -25,9 +25,8 @@ while [ $# -gt 0 ]; do
                 for number in "${numbers[@]}"; do options+=(--partition "$number"); done
             fi
             ;;
-        --to-earliest | --to-latest) to=("$1") ;;
-        --to-offset | --shift-by) need "$@" && to=("$1" "$2") && shift ;;
-        --to-datetime) need "$@" && to=(--to-time "$2") && shift ;;
+        --to-earliest | --to-latest | --to-current) to=("$1") ;;
+        --to-offset | --shift-by | --to-datetime | --by-duration) need "$@" && to=("$1" "$2") && shift ;;
         --execute) execute=yes ;;
         --dry-run) execute="" ;;
         *) not_here "$1" group ;;
@@ -48,10 +47,10 @@ case $action in
                 describe) "${milena[@]}" describe "$group" ;;
                 delete) "${milena[@]}" delete "$group" ;;
                 reset-offsets)
-                    [ ${#to[@]} -gt 0 ] || refuse "--reset-offsets wants a place: --to-earliest, --to-latest, --to-offset, --to-datetime or --shift-by"
+                    [ ${#to[@]} -gt 0 ] || refuse "--reset-offsets wants a place: --to-earliest, --to-latest, --to-current, --to-offset, --to-datetime, --by-duration or --shift-by"
                     # Without --execute nothing is changed, as in Kafka.
-                    [ -n "$execute" ] && dry=() || dry=(--dry-run)
-                    "${milena[@]}" reset "$group" ${options[@]+"${options[@]}"} "${to[@]}" ${dry[@]+"${dry[@]}"}
+                    [ -n "$execute" ] && how=--execute || how=--dry-run
+                    "${milena[@]}" reset "$group" ${options[@]+"${options[@]}"} "${to[@]}" "$how"
                     ;;
             esac
         done
