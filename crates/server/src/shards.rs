@@ -36,6 +36,7 @@ const RELOAD_AFTER: Duration = Duration::from_millis(500);
 pub(crate) type Led<D> = BTreeMap<i32, (Arc<Replica<D>>, LeaderEpoch)>;
 
 /// What a coordinator thread is told.
+#[expect(clippy::large_enum_variant, reason = "nearly every message is a request")]
 pub(crate) enum Message<W: World> {
     /// This node leads the partition now: load it.
     Start { partition: i32, replica: Arc<Replica<W::Disk>>, epoch: LeaderEpoch },

@@ -141,21 +141,18 @@ fn validate(group: Option<&ClassicGroup>, request: &OffsetCommitRequest, version
 pub(super) fn commit_in_transaction(
     step: &mut Step<'_>,
     group: Option<&ClassicGroup>,
-    request: TxnOffsetCommitRequest,
-) -> Result<TxnOffsetCommitResponse, (TxnOffsetCommitRequest, ErrorCode)> {
-    let valid = match group {
-        Some(group) => group.validate_transactional_commit(&request),
-        None if request.generation_id < 0 => Ok(()),
-        None => Err(ErrorCode::IllegalGeneration),
-    };
-    if let Err(error) = valid {
-        return Err((request, error));
+    request: &TxnOffsetCommitRequest,
+) -> Result<TxnOffsetCommitResponse, ErrorCode> {
+    match group {
+        Some(group) => group.validate_transactional_commit(request)?,
+        None if request.generation_id < 0 => {}
+        None => return Err(ErrorCode::IllegalGeneration),
     }
     let mut response = TxnOffsetCommitResponse::default();
-    for topic in request.topics {
+    for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for partition in topic.partitions {
-            let metadata = partition.committed_metadata.unwrap_or_default();
+        for partition in &topic.partitions {
+            let metadata = partition.committed_metadata.clone().unwrap_or_default();
             let fits = metadata.encode_utf16().count() <= step.settings.offset_metadata_max;
             let error = if fits { ErrorCode::None } else { ErrorCode::OffsetMetadataTooLarge };
             let partition_index = partition.partition_index;
@@ -175,7 +172,7 @@ pub(super) fn commit_in_transaction(
             };
             step.records.push(record::offset(&key, &value));
         }
-        response.topics.push(TxnOffsetCommitResponseTopic { name: topic.name, partitions });
+        response.topics.push(TxnOffsetCommitResponseTopic { name: topic.name.clone(), partitions });
     }
     Ok(response)
 }

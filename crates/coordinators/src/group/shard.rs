@@ -430,9 +430,8 @@ impl GroupShard {
         }
         let (producer_id, producer_epoch) = (ProducerId(request.producer_id), ProducerEpoch(request.producer_epoch));
         decision.kind = BatchKind::InTransaction { producer_id, producer_epoch };
-        let result = self
-            .with_group(decision, &id, |group, step| commit::commit_in_transaction(step, group.as_deref(), request));
-        result.unwrap_or_else(|(request, error)| txn_offset_commit_error(&request, version, error))
+        self.with_group(decision, &id, |group, step| commit::commit_in_transaction(step, group.as_deref(), &request))
+            .unwrap_or_else(|error| txn_offset_commit_error(&request, version, error))
     }
 
     fn delete_groups(&mut self, decision: &mut Decision<Response>, ids: Vec<String>) -> Vec<DeletableGroupResult> {
