@@ -255,7 +255,7 @@ impl Settings {
         if file.get("controller.quorum.voters").is_some_and(|voters| voters.contains(',')) {
             return Err(SettingsError::Unsupported("a quorum of several voters (controller.quorum.voters)".to_owned()));
         }
-        if file.get("metadata.log.dir").is_some_and(|dir| PathBuf::from(dir.trim()) != settings.data_dir) {
+        if file.get("metadata.log.dir").is_some_and(|dir| *settings.data_dir != *dir.trim()) {
             return Err(SettingsError::Unsupported(
                 "a directory of its own for the metadata log (metadata.log.dir)".to_owned(),
             ));

@@ -5,6 +5,7 @@ mod client;
 mod endurance;
 mod every_version;
 mod fetch_sessions;
+mod markers;
 mod metadata_log;
 mod metrics;
 mod offline;
