@@ -106,7 +106,7 @@ pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("DescribeConfigs", "Configs", &["Name"]),
     ("AlterConfigs", "Responses", &["ResourceType", "ResourceName"]),
     ("IncrementalAlterConfigs", "Responses", &["ResourceType", "ResourceName"]),
-    ("JoinGroup", "Members", &["GroupInstanceId", "Metadata", "MemberId"]),
+    ("JoinGroup", "Members", &["GroupInstanceId", "Metadata"]),
     ("DescribeGroups", "Members", &["GroupInstanceId", "MemberMetadata", "MemberId"]),
     ("DeleteGroups", "Results", &["GroupId"]),
     ("WriteTxnMarkers", "Topics", &["Name"]),
