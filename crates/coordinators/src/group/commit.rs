@@ -103,25 +103,18 @@ pub(super) fn commit(
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
-            let metadata = partition.committed_metadata.unwrap_or_default();
-            let fits = metadata.encode_utf16().count() <= step.settings.offset_metadata_max;
-            let error = if fits { ErrorCode::None } else { ErrorCode::OffsetMetadataTooLarge };
             let partition_index = partition.partition_index;
-            partitions.push(OffsetCommitResponsePartition { partition_index, error_code: error.number() });
-            if !fits {
-                continue;
-            }
-            let group = request.group_id.clone();
-            let key = OffsetCommitKey { group, topic: topic.name.clone(), partition: partition_index };
+            let key = key(&request.group_id, &topic.name, partition_index);
             let value = OffsetCommitValue {
                 offset: partition.committed_offset,
                 leader_epoch: partition.committed_leader_epoch,
-                metadata,
+                metadata: partition.committed_metadata.unwrap_or_default(),
                 commit_timestamp: step.now.0,
                 expire_timestamp,
                 topic_id: topic.topic_id,
             };
-            step.records.push(record::offset(&key, &value));
+            let error_code = store(step, &key, &value).number();
+            partitions.push(OffsetCommitResponsePartition { partition_index, error_code });
         }
         response.topics.push(OffsetCommitResponseTopic { name: topic.name, topic_id: topic.topic_id, partitions });
     }
@@ -152,29 +145,35 @@ pub(super) fn commit_in_transaction(
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let metadata = partition.committed_metadata.clone().unwrap_or_default();
-            let fits = metadata.encode_utf16().count() <= step.settings.offset_metadata_max;
-            let error = if fits { ErrorCode::None } else { ErrorCode::OffsetMetadataTooLarge };
             let partition_index = partition.partition_index;
-            partitions.push(TxnOffsetCommitResponsePartition { partition_index, error_code: error.number() });
-            if !fits {
-                continue;
-            }
-            let group = request.group_id.clone();
-            let key = OffsetCommitKey { group, topic: topic.name.clone(), partition: partition_index };
+            let key = key(&request.group_id, &topic.name, partition_index);
             let value = OffsetCommitValue {
                 offset: partition.committed_offset,
                 leader_epoch: partition.committed_leader_epoch,
-                metadata,
+                metadata: partition.committed_metadata.clone().unwrap_or_default(),
                 commit_timestamp: step.now.0,
                 expire_timestamp: -1,
                 topic_id: Uuid::ZERO,
             };
-            step.records.push(record::offset(&key, &value));
+            let error_code = store(step, &key, &value).number();
+            partitions.push(TxnOffsetCommitResponsePartition { partition_index, error_code });
         }
         response.topics.push(TxnOffsetCommitResponseTopic { name: topic.name.clone(), partitions });
     }
     Ok(response)
+}
+
+fn key(group: &str, topic: &str, partition: i32) -> OffsetCommitKey {
+    OffsetCommitKey { group: group.to_owned(), topic: topic.to_owned(), partition }
+}
+
+/// Adds an offset to the decision, unless its metadata is too large (trap 121).
+fn store(step: &mut Step<'_>, key: &OffsetCommitKey, value: &OffsetCommitValue) -> ErrorCode {
+    if value.metadata.encode_utf16().count() > step.settings.offset_metadata_max {
+        return ErrorCode::OffsetMetadataTooLarge;
+    }
+    step.records.push(record::offset(key, value));
+    ErrorCode::None
 }
 
 /// One group of an OffsetFetch. What is not known has offset −1 and no error.

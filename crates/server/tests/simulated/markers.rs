@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use milena_disk::MemoryDisk;
 use milena_protocol::ErrorCode;
-use milena_protocol::messages::create_topics_request::CreatableTopic;
+use milena_protocol::messages::WriteTxnMarkersRequest;
 use milena_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
-use milena_protocol::messages::{CreateTopicsRequest, WriteTxnMarkersRequest};
 
 use crate::client::{Client, node_with};
 use crate::world::Network;
@@ -19,10 +18,7 @@ async fn error_with(timeout_ms: &str) -> ErrorCode {
     let more = [("log.flush.interval.messages", "1"), ("request.timeout.ms", timeout_ms)];
     let running = node_with(&network, &MemoryDisk::new(), 9001, 1, &more).await;
     let mut client = Client::connect(&network, 9001);
-    let topic =
-        CreatableTopic { name: TOPIC.to_owned(), num_partitions: 1, replication_factor: 1, ..Default::default() };
-    let created = client.ask(&CreateTopicsRequest { topics: vec![topic], ..Default::default() }, 7).await;
-    assert_eq!(created.topics[0].error_code, 0);
+    client.create(TOPIC, 1).await;
     let topics = vec![WritableTxnMarkerTopic { name: TOPIC.to_owned(), partition_indexes: vec![0] }];
     let marker = WritableTxnMarker { producer_id: 5, transaction_result: true, topics, ..Default::default() };
     let answer = client.ask(&WriteTxnMarkersRequest { markers: vec![marker] }, 1).await;

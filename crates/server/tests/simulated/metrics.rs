@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use milena_base::Millis;
 use milena_disk::MemoryDisk;
-use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use milena_protocol::messages::{CreateTopicsRequest, FetchRequest, ProduceRequest};
+use milena_protocol::messages::{FetchRequest, ProduceRequest};
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::wire::Records;
 use milena_server::metrics::{METRICS, MetricKind};
@@ -25,12 +24,6 @@ async fn told(network: &Network) -> Vec<String> {
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     assert!(head.starts_with("HTTP/1.1 200 OK") && body.ends_with("# EOF\n"), "{answer}");
     body.lines().map(str::to_owned).collect()
-}
-
-async fn create(client: &mut Client, name: &str, num_partitions: i32) {
-    let topic = CreatableTopic { name: name.to_owned(), num_partitions, replication_factor: 1, ..Default::default() };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
-    assert_eq!(client.ask(&request, 7).await.topics[0].error_code, 0);
 }
 
 /// Appends three records and reads them.
@@ -58,7 +51,7 @@ async fn every_metric_is_documented_and_every_documented_one_is_told() {
     let settings = [("metrics.listen", "127.0.0.1:9404")];
     let running = node_with(&network, &MemoryDisk::new(), 9001, 1, &settings).await;
     let mut client = Client::connect(&network, 9001);
-    create(&mut client, "t", 2).await;
+    client.create("t", 2).await;
     let size_bytes = use_topic(&mut client, "t").await;
     let lines = told(&network).await;
     let samples: BTreeSet<&str> = lines.iter().filter(|line| !line.starts_with('#')).map(|line| name(line)).collect();
@@ -103,7 +96,7 @@ async fn partitions_beyond_the_bound_are_only_counted() {
     let running = node_with(&network, &MemoryDisk::new(), 9001, 1, &settings).await;
     let mut client = Client::connect(&network, 9001);
     for topic in ["a", "b", "c"] {
-        create(&mut client, topic, 2).await;
+        client.create(topic, 2).await;
     }
     let lines = told(&network).await;
     let ends = lines.iter().filter(|line| line.starts_with("milena_partition_log_end_offset{")).count();
