@@ -131,8 +131,9 @@ async fn read_session<W: World>(
 async fn marked_before(deadline: Instant, watch: &Watch) -> bool {
     tokio::select! {
         biased;
-        () = watch.is_marked() => true,
+        // First, or appends without pause would keep a reader that wants very many bytes for ever.
         () = sleep_until(deadline) => false,
+        () = watch.is_marked() => true,
     }
 }
 
@@ -421,4 +422,19 @@ fn by_topic(told: Vec<Told>) -> Vec<FetchableTopicResponse> {
         }
     }
     topics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn time_that_is_up_ends_the_wait_whatever_is_marked() {
+        let watch = Watch::default();
+        watch.mark(1);
+        let deadline = Instant::now() + Duration::from_millis(5);
+        assert!(marked_before(deadline, &watch).await);
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert!(!marked_before(deadline, &watch).await);
+    }
 }
