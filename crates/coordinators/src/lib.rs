@@ -22,4 +22,4 @@ mod decision;
 pub mod group;
 mod timers;
 
-pub use decision::{CoordinatorRecord, Decision, Entry, Origin, Reply, ReplyTo};
+pub use decision::{BatchKind, CoordinatorRecord, Decision, Entry, Marker, Origin, Reply, ReplyTo};

@@ -456,7 +456,8 @@ impl<D: Disk> Log<D> {
         let segment = &mut self.segments[at];
         transactions::append(&self.disk, &segment.path(names::TRANSACTION_INDEX), aborted)?;
         segment.has_transaction_index = true;
-        segment.is_dirty = true;
+        // As long as the segment is active its flush leaves the indexes out; they have to follow when it is rolled.
+        (segment.is_dirty, segment.is_index_dirty) = (true, true);
         self.names_dirty = true;
         Ok(())
     }

@@ -35,6 +35,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::WriteTxnMarkers,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
@@ -42,6 +43,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::IncrementalAlterConfigs,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
+    ApiKey::DescribeProducers,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -158,6 +160,7 @@ pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) 
         ApiKey::DeleteRecords => serve!(call, decoder, api::delete_records::delete_records),
         ApiKey::InitProducerId => serve!(call, decoder, api::init_producer_id::init_producer_id),
         ApiKey::OffsetForLeaderEpoch => serve!(call, decoder, api::epochs::offset_for_leader_epoch),
+        ApiKey::WriteTxnMarkers => serve!(call, decoder, api::write_txn_markers::write_txn_markers),
         ApiKey::DescribeConfigs => serve!(call, decoder, api::configs::describe_configs),
         ApiKey::AlterConfigs => serve!(call, decoder, api::configs::alter_configs),
         ApiKey::CreatePartitions => serve!(call, decoder, api::topics::create_partitions),
@@ -165,6 +168,7 @@ pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) 
         ApiKey::IncrementalAlterConfigs => serve!(call, decoder, api::configs::incremental_alter_configs),
         ApiKey::OffsetDelete => serve!(call, decoder, api::groups::offset_delete),
         ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
+        ApiKey::DescribeProducers => serve!(call, decoder, api::describe_producers::describe_producers),
         ApiKey::DescribeTopicPartitions => serve!(call, decoder, api::cluster::describe_topic_partitions),
         ApiKey::Vote
         | ApiKey::BeginQuorumEpoch
@@ -176,9 +180,7 @@ pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) 
         | ApiKey::AddPartitionsToTxn
         | ApiKey::AddOffsetsToTxn
         | ApiKey::EndTxn
-        | ApiKey::WriteTxnMarkers
         | ApiKey::TxnOffsetCommit
-        | ApiKey::DescribeProducers
         | ApiKey::DescribeTransactions
         | ApiKey::ListTransactions
         | ApiKey::ConsumerGroupHeartbeat

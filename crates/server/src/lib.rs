@@ -19,6 +19,7 @@ pub mod frames;
 mod http;
 mod listener;
 mod loading;
+pub mod markers;
 pub mod metadata_log;
 pub mod metrics;
 pub mod node;

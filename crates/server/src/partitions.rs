@@ -13,7 +13,7 @@ use bytes::Bytes;
 use milena_base::{Disk, Millis};
 use milena_partition::{
     AppendError, Appended, CompressionType, DeleteRecordsError, EpochEnd, FoundOffset, InvalidBatch, Isolation,
-    LogSettings, Marks, OffsetSpec, Origin, Partition, ReadError, ReadInfo, ReadRequest, Rules, ValidBatch,
+    LogSettings, Marks, OffsetSpec, Origin, Partition, ReadError, ReadInfo, ReadRequest, Rules, ValidBatch, Voucher,
     is_disk_full, validate,
 };
 use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerId, TopicPartition, Uuid};
@@ -48,6 +48,13 @@ impl Refused {
         match self {
             Refused::Invalid(_) | Refused::Append(AppendError::LargerThanSegment { .. }) => true,
             Refused::Append(AppendError::Disk(error)) => is_disk_full(error),
+            // A producer's epoch or transaction is not what it should be: that is between it and its coordinator.
+            Refused::Append(
+                AppendError::InvalidProducerEpoch { .. }
+                | AppendError::TransactionState(_)
+                | AppendError::CoordinatorFenced { .. }
+                | AppendError::NeedsVerification(_),
+            ) => true,
             Refused::UnverifiedTransaction => true,
             Refused::Append(_) | Refused::Offline => false,
         }
@@ -63,7 +70,8 @@ impl Refused {
                 AppendError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
                 AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
                 AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-                AppendError::TransactionState(_) => ErrorCode::InvalidTxnState,
+                AppendError::TransactionState(_) | AppendError::NeedsVerification(_) => ErrorCode::InvalidTxnState,
+                AppendError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
                 AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
                 AppendError::Full | AppendError::UnexpectedOffset { .. } => ErrorCode::UnknownServerError,
                 AppendError::Disk(_) => ErrorCode::KafkaStorageError,
@@ -194,7 +202,7 @@ impl<D: Disk> Replica<D> {
         if batch.header().attributes.is_transactional() && batch.header().producer_id != ProducerId::NONE {
             return Err(Refused::UnverifiedTransaction);
         }
-        let appended = self.append_valid(world.now(), &batch, None)?;
+        let appended = self.append_valid(world.now(), &batch, None, Voucher::NotNeeded)?;
         if self.settings.load().acknowledges_after_flush() {
             self.flush_up_to(&**world, appended.last_offset.next()).await?;
         } else if appended.flush_due || appended.rolled {
@@ -203,12 +211,32 @@ impl<D: Disk> Replica<D> {
         Ok(appended)
     }
 
-    /// Appends a coordinator's records, made in the leader epoch `epoch`. Long polls are woken.
-    pub fn append_own(&self, now: Millis, bytes: Bytes, epoch: LeaderEpoch) -> Result<Appended, Refused> {
+    /// Appends what a coordinator wrote: its records, made in the leader epoch `epoch`, or a marker, which has none.
+    /// Long polls are woken.
+    pub fn append_own(
+        &self,
+        now: Millis,
+        bytes: Bytes,
+        epoch: Option<LeaderEpoch>,
+        voucher: Voucher,
+    ) -> Result<Appended, Refused> {
         let settings = self.settings.load();
         let rules = Rules::new(&settings, &self.topic_partition, Origin::Coordinator);
         let batch = validate(bytes, &rules, now)?;
-        self.append_valid(now, &batch, Some(epoch))
+        self.append_valid(now, &batch, epoch, voucher)
+    }
+
+    /// Waits until the high watermark has passed `offset`, which is true at once or after a flush where nobody follows.
+    pub async fn committed<W: World<Disk = D>>(self: &Arc<Self>, world: &W, offset: Offset) -> Result<(), Refused> {
+        let notify = Arc::new(Notify::new());
+        let _waiting = self.wait(&notify);
+        if self.settings.load().acknowledges_after_flush() {
+            self.flush_up_to(world, offset.next()).await?;
+        }
+        while self.marks().ok_or(Refused::Offline)?.high_watermark <= offset {
+            notify.notified().await;
+        }
+        Ok(())
     }
 
     async fn validated<W: World<Disk = D>>(
@@ -242,8 +270,10 @@ impl<D: Disk> Replica<D> {
         now: Millis,
         batch: &ValidBatch,
         expected: Option<LeaderEpoch>,
+        voucher: Voucher,
     ) -> Result<Appended, Refused> {
-        let appended = self.with(|partition| partition.append(now, batch, expected)).ok_or(Refused::Offline)?;
+        let appended = self.with(|partition| partition.append(now, batch, expected, voucher));
+        let appended = appended.ok_or(Refused::Offline)?;
         self.report(appended.as_ref().err());
         let appended = appended?;
         if appended.high_watermark_moved {

@@ -110,6 +110,8 @@ pub struct Settings {
     pub quorum_request_timeout_ms: i64,
     /// `controller.quorum.retry.backoff.ms`
     pub quorum_backoff_ms: i64,
+    /// `request.timeout.ms`: how long a request of another broker waits for its records to be safe.
+    pub request_timeout: Duration,
     /// Settings of the group coordinator.
     pub groups: milena_coordinators::group::Settings,
     /// `log.retention.check.interval.ms`
@@ -201,6 +203,7 @@ impl Settings {
             quorum_fetch_timeout_ms: values.number("controller.quorum.fetch.timeout.ms")?,
             quorum_request_timeout_ms: values.number("controller.quorum.request.timeout.ms")?,
             quorum_backoff_ms: values.number("controller.quorum.retry.backoff.ms")?,
+            request_timeout: values.millis("request.timeout.ms")?,
             groups: groups(&values)?,
             retention_check: values.millis("log.retention.check.interval.ms")?,
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,

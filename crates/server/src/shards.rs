@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use milena_base::Millis;
 use milena_coordinators::group::{Context, DeletedTopic, Event, GroupShard, Request, Response, partition_for};
-use milena_coordinators::{CoordinatorRecord, Decision, Entry, Origin, Reply, ReplyTo};
+use milena_coordinators::{BatchKind, CoordinatorRecord, Decision, Entry, Origin, Reply, ReplyTo};
+use milena_partition::Voucher;
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::{ErrorCode, LeaderEpoch, Offset};
 use parking_lot::RwLock;
@@ -17,6 +18,7 @@ use tokio::time::{Duration, sleep};
 use tracing::{debug, error, info, warn};
 
 use crate::loading;
+use crate::markers;
 use crate::node::Node;
 use crate::partitions::{Refused, Replica};
 use crate::world::{Place, World};
@@ -43,8 +45,8 @@ pub(crate) enum Message<W: World> {
     LoadEnded { partition: i32, load: u64, complete: bool },
     /// This node leads the partition no longer.
     Stop { partition: i32 },
-    /// A request of a client.
-    Ask { partition: i32, context: Context, request: Request, answer: oneshot::Sender<Response> },
+    /// A request of a client, and who answers for the transaction that it belongs to.
+    Ask { partition: i32, context: Context, request: Request, voucher: Voucher, answer: oneshot::Sender<Response> },
     /// Topics that are gone: their offsets go too.
     TopicsDeleted(Vec<DeletedTopic>),
     /// The high watermark of the partition may have moved.
@@ -118,13 +120,18 @@ impl<W: World> Shards<W> {
 
     /// Asks the shard of a partition.
     pub async fn ask(&self, partition: i32, context: Context, request: Request) -> Response {
+        self.ask_vouched(partition, context, request, Voucher::NotNeeded).await
+    }
+
+    /// Asks the shard of a partition for something that is written in a transaction.
+    pub async fn ask_vouched(&self, partition: i32, context: Context, request: Request, voucher: Voucher) -> Response {
         let version = context.version;
         if !self.led.read().contains_key(&partition) {
             return request.failure(version, ErrorCode::NotCoordinator);
         }
         let (answer, answered) = oneshot::channel();
         let refusal = request.clone();
-        match self.mailbox(partition).try_send(Message::Ask { partition, context, request, answer }) {
+        match self.mailbox(partition).try_send(Message::Ask { partition, context, request, voucher, answer }) {
             Ok(()) => match answered.await {
                 Ok(response) => response,
                 Err(_) => refusal.failure(version, ErrorCode::NotCoordinator),
@@ -192,7 +199,7 @@ impl<W: World> Thread<W> {
         for partition in partitions {
             while let Some(owned) = self.shards.get_mut(&partition).filter(|owned| due(owned)) {
                 let decision = owned.shard.tick(now);
-                self.follow(partition, decision);
+                self.follow(partition, decision, Voucher::NotNeeded);
             }
         }
     }
@@ -203,11 +210,13 @@ impl<W: World> Thread<W> {
             Message::Replay { partition, load, entries } => self.replay(partition, load, &entries),
             Message::LoadEnded { partition, load, complete } => self.load_ended(partition, load, complete),
             Message::Stop { partition } => self.stop(partition),
-            Message::Ask { partition, context, request, answer } => self.ask(partition, context, request, answer),
+            Message::Ask { partition, context, request, voucher, answer } => {
+                self.ask(partition, context, request, voucher, answer);
+            }
             Message::TopicsDeleted(topics) => {
                 let now = self.node.world.now();
                 for partition in self.shards.keys().copied().collect::<Vec<_>>() {
-                    self.handle(partition, now, Event::TopicsDeleted(topics.clone()));
+                    self.handle(partition, now, Event::TopicsDeleted(topics.clone()), Voucher::NotNeeded);
                 }
             }
             Message::Advanced { partition } => self.release(partition),
@@ -256,7 +265,7 @@ impl<W: World> Thread<W> {
         if counts.groups > 0 {
             info!(partition, groups = counts.groups, offsets = counts.offsets, "groups loaded");
         }
-        self.follow(partition, decision);
+        self.follow(partition, decision, Voucher::NotNeeded);
     }
 
     fn stop(&mut self, partition: i32) {
@@ -288,7 +297,14 @@ impl<W: World> Thread<W> {
         self.node.world.spawn(Place::Background, Box::pin(task));
     }
 
-    fn ask(&mut self, partition: i32, context: Context, request: Request, answer: oneshot::Sender<Response>) {
+    fn ask(
+        &mut self,
+        partition: i32,
+        context: Context,
+        request: Request,
+        voucher: Voucher,
+        answer: oneshot::Sender<Response>,
+    ) {
         let version = context.version;
         let Some(owned) = self.shards.get_mut(&partition) else {
             let _ = answer.send(request.failure(version, ErrorCode::NotCoordinator));
@@ -302,19 +318,19 @@ impl<W: World> Thread<W> {
         owned.next_reply += 1;
         owned.asked.insert(to, Asked { version, answer });
         let now = self.node.world.now();
-        self.handle(partition, now, Event::Request { to, context, request });
+        self.handle(partition, now, Event::Request { to, context, request }, voucher);
     }
 
-    fn handle(&mut self, partition: i32, now: Millis, event: Event) {
+    fn handle(&mut self, partition: i32, now: Millis, event: Event, voucher: Voucher) {
         let Some(owned) = self.shards.get_mut(&partition).filter(|owned| owned.loading.is_none()) else { return };
         let decision = owned.shard.handle(now, event);
-        self.follow(partition, decision);
+        self.follow(partition, decision, voucher);
     }
 
     /// Appends and replays what was decided, then lets the answers go as soon as they may.
-    fn follow(&mut self, partition: i32, decision: Decision<Response>) {
+    fn follow(&mut self, partition: i32, decision: Decision<Response>, voucher: Voucher) {
         let Some(owned) = self.shards.get_mut(&partition) else { return };
-        match owned.commit(&decision) {
+        match owned.commit(&decision, voucher) {
             Ok(Committed { written, flush_due }) => {
                 owned.hold(decision.replies, written);
                 if flush_due {
@@ -375,15 +391,30 @@ struct Committed {
 
 impl<W: World> Owned<W> {
     /// One decision is one batch, appended at once, then replayed.
-    fn commit(&mut self, decision: &Decision<Response>) -> Result<Committed, Refused> {
-        if decision.records.is_empty() {
-            return Ok(Committed { written: None, flush_due: false });
-        }
-        let batch = batch_of(&decision.records, decision.timestamp);
-        let appended = self.replica.append_own(decision.timestamp, batch, self.epoch)?;
-        for (record, delta) in decision.records.iter().zip(0..) {
-            let at = Origin { offset: appended.base_offset + delta, producer: None };
-            self.shard.replay(at, &Entry::Record(record.clone())).expect("the shard can read what it wrote");
+    fn commit(&mut self, decision: &Decision<Response>, voucher: Voucher) -> Result<Committed, Refused> {
+        let Decision { records, kind, timestamp, .. } = decision;
+        let (batch, producer, voucher) = match *kind {
+            BatchKind::Marker(marker) => {
+                let producer = Some((marker.producer_id, marker.producer_epoch));
+                (markers::batch_of(&marker, *timestamp), producer, markers::voucher_of(&marker))
+            }
+            _ if records.is_empty() => return Ok(Committed { written: None, flush_due: false }),
+            BatchKind::Plain => (batch_of(records, *timestamp, &BatchOptions::default()), None, Voucher::NotNeeded),
+            BatchKind::InTransaction { producer_id, producer_epoch } => {
+                let options =
+                    BatchOptions { producer_id, producer_epoch, is_transactional: true, ..BatchOptions::default() };
+                (batch_of(records, *timestamp, &options), Some((producer_id, producer_epoch)), voucher)
+            }
+        };
+        let appended = self.replica.append_own(*timestamp, batch, Some(self.epoch), voucher)?;
+        let records = records.iter().map(|record| Entry::Record(record.clone()));
+        let end = match *kind {
+            BatchKind::Marker(marker) => Some(Entry::TransactionEnd { committed: marker.committed }),
+            _ => None,
+        };
+        for (entry, delta) in records.chain(end).zip(0..) {
+            let at = Origin { offset: appended.base_offset + delta, producer };
+            self.shard.replay(at, &entry).expect("the shard can read what it wrote");
         }
         Ok(Committed { written: Some(appended.last_offset), flush_due: appended.flush_due })
     }
@@ -405,12 +436,12 @@ impl<W: World> Owned<W> {
     }
 }
 
-fn batch_of(records: &[CoordinatorRecord], timestamp: Millis) -> Bytes {
+fn batch_of(records: &[CoordinatorRecord], timestamp: Millis, options: &BatchOptions) -> Bytes {
     let mut builder = BatchBuilder::new();
     for record in records {
         builder.add(timestamp, Some(&record.key), record.value.as_deref(), &[]);
     }
-    builder.build(&BatchOptions::default()).expect("batches that are not compressed can be built")
+    builder.build(options).expect("batches that are not compressed can be built")
 }
 
 /// Sends the whole log to the shard, piece by piece.

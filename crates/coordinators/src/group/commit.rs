@@ -11,7 +11,8 @@ use milena_protocol::messages::offset_fetch_response::{
 };
 use milena_protocol::messages::{
     OffsetCommitKey, OffsetCommitRequest, OffsetCommitResponse, OffsetCommitValue, OffsetDeleteRequest,
-    OffsetDeleteResponse,
+    OffsetDeleteResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    txn_offset_commit_response::{TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic},
 };
 use milena_protocol::{ErrorCode, Uuid};
 
@@ -40,6 +41,22 @@ impl ClassicGroup {
         }
         // It knows the new generation, but not yet what it owns there.
         if self.state == State::Completing { Err(ErrorCode::RebalanceInProgress) } else { Ok(()) }
+    }
+
+    /// Whether the sender may commit in a transaction (KIP-447). Those who name neither member nor generation are
+    /// trusted, as the clients before version 3; the state of the group does not matter.
+    fn validate_transactional_commit(&self, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
+        let is_empty = request.generation_id < 0 && self.state == State::Empty;
+        let names_nobody =
+            request.generation_id < 0 && request.member_id.is_empty() && request.group_instance_id.is_none();
+        if is_empty || names_nobody {
+            return Ok(());
+        }
+        self.validate_member(&request.member_id, request.group_instance_id.as_deref())?;
+        match request.generation_id == self.generation {
+            true => Ok(()),
+            false => Err(ErrorCode::IllegalGeneration),
+        }
     }
 
     fn validate_offset_delete(&self) -> Result<(), ErrorCode> {
@@ -107,6 +124,49 @@ fn validate(group: Option<&ClassicGroup>, request: &OffsetCommitRequest, version
         None if version >= GROUP_ID_NOT_FOUND_VERSION => Err(ErrorCode::GroupIdNotFound),
         None => Err(ErrorCode::IllegalGeneration),
     }
+}
+
+/// One TxnOffsetCommit. A group that does not exist is made as by [`commit`].
+pub(super) fn commit_in_transaction(
+    step: &mut Step<'_>,
+    group: Option<&ClassicGroup>,
+    request: TxnOffsetCommitRequest,
+) -> Result<TxnOffsetCommitResponse, (TxnOffsetCommitRequest, ErrorCode)> {
+    let valid = match group {
+        Some(group) => group.validate_transactional_commit(&request),
+        None if request.generation_id < 0 => Ok(()),
+        None => Err(ErrorCode::IllegalGeneration),
+    };
+    if let Err(error) = valid {
+        return Err((request, error));
+    }
+    let mut response = TxnOffsetCommitResponse::default();
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in topic.partitions {
+            let metadata = partition.committed_metadata.unwrap_or_default();
+            let fits = metadata.encode_utf16().count() <= step.settings.offset_metadata_max;
+            let error = if fits { ErrorCode::None } else { ErrorCode::OffsetMetadataTooLarge };
+            let partition_index = partition.partition_index;
+            partitions.push(TxnOffsetCommitResponsePartition { partition_index, error_code: error.number() });
+            if !fits {
+                continue;
+            }
+            let group = request.group_id.clone();
+            let key = OffsetCommitKey { group, topic: topic.name.clone(), partition: partition_index };
+            let value = OffsetCommitValue {
+                offset: partition.committed_offset,
+                leader_epoch: partition.committed_leader_epoch,
+                metadata,
+                commit_timestamp: step.now.0,
+                expire_timestamp: -1,
+                topic_id: Uuid::ZERO,
+            };
+            step.records.push(record::offset(&key, &value));
+        }
+        response.topics.push(TxnOffsetCommitResponseTopic { name: topic.name, partitions });
+    }
+    Ok(response)
 }
 
 /// One group of an OffsetFetch. What is not known has offset −1 and no error.

@@ -7,16 +7,17 @@ use milena_protocol::messages::delete_groups_response::DeletableGroupResult;
 use milena_protocol::messages::leave_group_request::MemberIdentity;
 use milena_protocol::messages::leave_group_response::MemberResponse;
 use milena_protocol::messages::{HeartbeatResponse, JoinGroupRequest, OffsetCommitRequest, OffsetCommitResponse};
-use milena_protocol::{ErrorCode, Offset, Uuid};
+use milena_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
+use milena_protocol::{ErrorCode, Offset, ProducerEpoch, ProducerId, Uuid};
 
 use super::classic::{ClassicGroup, State, Step, Timer};
 use super::member::Parked;
 use super::offsets::Offsets;
 use super::record::{self, Parsed};
-use super::request::{leave_response, leaving_members, offset_commit_error};
+use super::request::{leave_response, leaving_members, offset_commit_error, txn_offset_commit_error};
 use super::{Context, Request, Response, Settings, admin, commit, expiry};
 use crate::timers::Timers;
-use crate::{Decision, Entry, Origin, Reply, ReplyTo};
+use crate::{BatchKind, Decision, Entry, Origin, Reply, ReplyTo};
 
 /// What a shard is asked or told.
 #[derive(Debug, Clone, PartialEq)]
@@ -338,6 +339,14 @@ impl GroupShard {
                 written = self.written_of(&request.group_id);
                 Response::OffsetCommit(self.commit(decision, request, version))
             }
+            Request::TxnOffsetCommit(request) => {
+                written = self.written_of(&request.group_id);
+                Response::TxnOffsetCommit(self.commit_in_transaction(decision, request, version))
+            }
+            Request::EndTransaction(marker) => {
+                decision.kind = BatchKind::Marker(marker);
+                Response::EndTransaction(ErrorCode::None)
+            }
             Request::OffsetFetch { group, require_stable } => {
                 written = self.written_of(&group.group_id);
                 Response::OffsetFetch(commit::fetch(&self.offsets, group, require_stable))
@@ -394,6 +403,24 @@ impl GroupShard {
         let result =
             self.with_group(decision, &id, |group, step| commit::commit(step, group.as_deref(), request, version));
         result.unwrap_or_else(|(request, error)| offset_commit_error(&request, error))
+    }
+
+    /// The records count once the transaction commits; until then the places are unstable (trap 123).
+    fn commit_in_transaction(
+        &mut self,
+        decision: &mut Decision<Response>,
+        request: TxnOffsetCommitRequest,
+        version: i16,
+    ) -> TxnOffsetCommitResponse {
+        let id = request.group_id.clone();
+        if !self.groups.contains_key(&id) && self.groups.len() >= self.settings.groups_max {
+            return txn_offset_commit_error(&request, version, ErrorCode::CoordinatorLoadInProgress);
+        }
+        let (producer_id, producer_epoch) = (ProducerId(request.producer_id), ProducerEpoch(request.producer_epoch));
+        decision.kind = BatchKind::InTransaction { producer_id, producer_epoch };
+        let result = self
+            .with_group(decision, &id, |group, step| commit::commit_in_transaction(step, group.as_deref(), request));
+        result.unwrap_or_else(|(request, error)| txn_offset_commit_error(&request, version, error))
     }
 
     fn delete_groups(&mut self, decision: &mut Decision<Response>, ids: Vec<String>) -> Vec<DeletableGroupResult> {

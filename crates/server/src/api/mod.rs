@@ -4,6 +4,7 @@ pub mod api_versions;
 pub mod cluster;
 pub mod configs;
 pub mod delete_records;
+pub mod describe_producers;
 pub mod epochs;
 pub mod fetch;
 pub mod find_coordinator;
@@ -13,6 +14,7 @@ pub mod list_offsets;
 pub mod metadata;
 pub mod produce;
 pub mod topics;
+pub mod write_txn_markers;
 
 /// What everybody may do while there is no authorizer, as bits of `AclOperation`.
 pub mod operations {
