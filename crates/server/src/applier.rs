@@ -302,7 +302,7 @@ fn take_over_settings<W: World>(node: &Node<W>, image: &Image, changes: &Changes
             replica.set_settings(log_settings(node, image, topic));
             // A topic that promises more from now on promises it for what is there already.
             if let Some(marks) = replica.marks().filter(|_| replica.settings().acknowledges_after_flush()) {
-                replica.flush_beside(&node.world, marks.log_end);
+                let _beside = replica.flush(&node.world, marks.log_end);
             }
         }
     }

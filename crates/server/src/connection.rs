@@ -1,22 +1,27 @@
 //! One connection from its first byte to its last: read frames, have them answered in order, write answers.
 //!
 //! One request is worked on at a time, so answers keep the order of their requests (trap 7 of Kafka's wire: a
-//! later answer never overtakes a long poll). Requests that arrived together are answered in one write.
+//! later answer never overtakes a long poll). Only consecutive Produce requests overlap: the next is appended while
+//! the records of the former are on their way to the device ([`Pipeline`]). Requests that arrived together are
+//! answered in one write.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
+use milena_base::Disk;
 use milena_protocol::ApiKey;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncRead;
 use tracing::{debug, warn};
 
-use crate::answer::{Answer, Output};
-use crate::dispatch::{Outcome, dispatch};
+use crate::answer::Output;
+use crate::dispatch::{Outcome, Progress, dispatch};
 use crate::frames::{FrameError, Frames, RequestFrame};
 use crate::node::Node;
+use crate::pipeline::Pipeline;
 use crate::world::World;
 
 /// What is known about a connection besides its bytes.
@@ -29,21 +34,24 @@ pub struct Peer {
 }
 
 /// Serves a connection until it ends. Never panics whatever the peer sends.
-pub async fn run<W: World>(node: Arc<Node<W>>, mut stream: W::Stream, peer: Peer) {
-    let mut frames = Frames::new(node.settings.request_bytes_max, node.settings.connection_idle_max);
-    let mut output = Output::new(node.settings.connection_idle_max);
+pub async fn run<W: World>(node: Arc<Node<W>>, stream: W::Stream, peer: Peer) {
+    let frames = Frames::new(node.settings.request_bytes_max, node.settings.connection_idle_max);
+    let output = Output::new(node.settings.connection_idle_max);
+    let mut connection =
+        Connection { node: Arc::clone(&node), peer, stream, frames, output, pipeline: Pipeline::new() };
     let end = tokio::select! {
         biased;
-        end = serve(&node, &mut stream, &peer, &mut frames, &mut output) => end,
+        end = connection.serve() => end,
         () = node.stopping() => return,
     };
+    let peer = connection.peer.address;
     match end {
         End::Peer(FrameError::Closed | FrameError::Idle | FrameError::Io(_)) => {
-            debug!(peer = %peer.address, ?end, "connection closed");
+            debug!(%peer, ?end, "connection closed");
         }
         End::Peer(_) | End::Refused(_) => {
-            if let Some(unsaid) = node.offenders.say(peer.address.ip(), node.world.now()) {
-                warn!(peer = %peer.address, reason = %end, unsaid, "connection refused");
+            if let Some(unsaid) = node.offenders.say(peer.ip(), node.world.now()) {
+                warn!(%peer, reason = %end, unsaid, "connection refused");
             }
         }
     }
@@ -60,81 +68,141 @@ enum End {
     Refused(String),
 }
 
-async fn serve<W: World>(
-    node: &Arc<Node<W>>,
-    stream: &mut W::Stream,
-    peer: &Peer,
-    frames: &mut Frames,
-    output: &mut Output,
-) -> End {
-    loop {
-        let frame = match next_frame(node, stream, frames, output).await {
-            Ok(frame) => frame,
-            Err(error) => return error.into(),
-        };
-        match answer_one(node, stream, peer, frames, output, frame).await {
-            Ok(()) => {}
-            Err(end) => return end,
-        }
-    }
+/// A connection with what came in and what has to go out.
+struct Connection<W: World> {
+    node: Arc<Node<W>>,
+    peer: Peer,
+    stream: W::Stream,
+    frames: Frames,
+    output: Output,
+    pipeline: Pipeline<W::Disk>,
 }
 
-/// A frame that is here already, or, after everything collected was written, the next one to come.
-async fn next_frame<W: World>(
-    node: &Arc<Node<W>>,
-    stream: &mut W::Stream,
-    frames: &mut Frames,
-    output: &mut Output,
-) -> Result<RequestFrame, FrameError> {
-    if let Some(frame) = frames.arrived()? {
-        return Ok(frame);
-    }
-    output.flush(stream).await?;
-    frames.next(stream, &node.account, || output.shrink()).await
+/// What a connection that waits meets first.
+enum Next<D: Disk> {
+    Answered(Outcome<D>),
+    Arrived(Result<RequestFrame, FrameError>),
 }
 
-async fn answer_one<W: World>(
-    node: &Arc<Node<W>>,
-    stream: &mut W::Stream,
-    peer: &Peer,
-    frames: &mut Frames,
-    output: &mut Output,
-    frame: RequestFrame,
-) -> Result<(), End> {
-    let is_long_poll = may_wait_long(&frame.bytes);
-    let mut pending = pin!(dispatch(node, peer, frame.bytes));
-    let at_once = poll_fn(|context| match pending.as_mut().poll(context) {
-        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-        Poll::Pending => Poll::Ready(None),
-    });
-    let outcome = match at_once.await {
-        Some(outcome) => outcome,
-        None => {
-            output.flush(stream).await.map_err(FrameError::Io)?;
-            match is_long_poll {
-                true => wait_for(pending, stream, frames).await?,
-                // What the peer has sent is done, also if it went away since.
-                false => pending.await,
+impl<W: World> Connection<W> {
+    async fn serve(&mut self) -> End {
+        loop {
+            let taken = match self.next_frame().await {
+                Ok(frame) => self.take(frame).await,
+                Err(end) => Err(end),
+            };
+            if let Err(end) = taken {
+                // What was appended is still answered; whoever is gone does not hear it.
+                if self.settle_all().await.is_ok() {
+                    let _ = self.flush().await;
+                }
+                return end;
             }
         }
-    };
-    drop(frame.reservation);
-    match outcome {
-        Outcome::Answer(answer) => send(node, stream, output, answer).await,
-        Outcome::Silence => Ok(()),
-        Outcome::Close(reason) => {
-            // Answers to earlier requests still belong to the peer.
-            output.flush(stream).await.map_err(FrameError::Io)?;
-            Err(End::Refused(reason))
+    }
+
+    /// The next frame that may be looked at. Meanwhile answers leave as they become known.
+    async fn next_frame(&mut self) -> Result<RequestFrame, End> {
+        loop {
+            while let Some(outcome) = self.pipeline.finished().await {
+                self.settle(outcome).await?;
+            }
+            if self.pipeline.has_room()
+                && let Some(frame) = self.frames.arrived()?
+            {
+                return Ok(frame);
+            }
+            self.flush().await?;
+            match self.wait().await {
+                Next::Answered(outcome) => self.settle(outcome).await?,
+                Next::Arrived(frame) => return Ok(frame?),
+            }
         }
     }
+
+    async fn wait(&mut self) -> Next<W::Disk> {
+        let Connection { node, stream, frames, output, pipeline, .. } = self;
+        let has_room = pipeline.has_room();
+        tokio::select! {
+            biased;
+            outcome = pipeline.first() => Next::Answered(outcome),
+            frame = frames.next(stream, &node.account, || output.shrink()), if has_room => Next::Arrived(frame),
+        }
+    }
+
+    /// Has a frame answered. Nothing but another Produce overtakes what still waits.
+    async fn take(&mut self, frame: RequestFrame) -> Result<(), End> {
+        let key = key_of(&frame.bytes);
+        if key != Some(ApiKey::Produce) {
+            self.settle_all().await?;
+        }
+        let size_bytes = frame.bytes.len();
+        let progress = self.dispatch(frame.bytes, key).await?;
+        drop(frame.reservation);
+        match progress {
+            Progress::Done(outcome) if self.pipeline.is_empty() => return self.settle(outcome).await,
+            Progress::Done(outcome) => self.pipeline.push(Box::pin(ready(outcome)), size_bytes),
+            Progress::Appended(later) => self.pipeline.push(later, size_bytes),
+        }
+        Ok(())
+    }
+
+    /// Whatever is answered at once costs no system call of its own; whatever is not, first lets out what is known.
+    async fn dispatch(&mut self, frame: Bytes, key: Option<ApiKey>) -> Result<Progress<W::Disk>, End> {
+        let Connection { node, peer, stream, frames, output, .. } = self;
+        let mut pending = pin!(dispatch(node, peer, frame));
+        let at_once = poll_fn(|context| match pending.as_mut().poll(context) {
+            Poll::Ready(progress) => Poll::Ready(Some(progress)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        if let Some(progress) = at_once.await {
+            return Ok(progress);
+        }
+        output.flush(stream).await.map_err(FrameError::Io)?;
+        match may_wait_long(key) {
+            true => Ok(wait_for(pending, stream, frames).await?),
+            // What the peer has sent is done, also if it went away since.
+            false => Ok(pending.await),
+        }
+    }
+
+    /// Waits until everything that was asked is answered.
+    async fn settle_all(&mut self) -> Result<(), End> {
+        while !self.pipeline.is_empty() {
+            let outcome = self.pipeline.first().await;
+            self.settle(outcome).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self, outcome: Outcome<W::Disk>) -> Result<(), End> {
+        match outcome {
+            Outcome::Answer(answer) => {
+                let sent = self.output.send(&*self.node.world, &mut self.stream, answer).await;
+                sent.map_err(|error| FrameError::Io(error).into())
+            }
+            Outcome::Silence => Ok(()),
+            Outcome::Close(reason) => {
+                // Answers to earlier requests still belong to the peer.
+                self.flush().await?;
+                Err(End::Refused(reason))
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        Ok(self.output.flush(&mut self.stream).await.map_err(FrameError::Io)?)
+    }
+}
+
+fn key_of(frame: &[u8]) -> Option<ApiKey> {
+    let key = frame.first_chunk().map(|key| i16::from_be_bytes(*key));
+    key.and_then(ApiKey::from_number)
 }
 
 /// Whether a request waits for what others do: then there is no use in it once its peer is gone.
-fn may_wait_long(frame: &[u8]) -> bool {
-    let key = frame.first_chunk().map(|key| i16::from_be_bytes(*key));
-    key.and_then(ApiKey::from_number)
-        .is_some_and(|key| matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup))
+fn may_wait_long(key: Option<ApiKey>) -> bool {
+    key.is_some_and(|key| matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup))
 }
 
 /// Waits for an answer, and gives up when the peer is gone.
@@ -148,13 +216,4 @@ async fn wait_for<T>(
         outcome = pending => Ok(outcome),
         gone = frames.watch(stream) => Err(gone),
     }
-}
-
-async fn send<W: World, S: AsyncWrite + Unpin>(
-    node: &Arc<Node<W>>,
-    stream: &mut S,
-    output: &mut Output,
-    answer: Answer<W::Disk>,
-) -> Result<(), End> {
-    output.send(&*node.world, stream, answer).await.map_err(|error| FrameError::Io(error).into())
 }

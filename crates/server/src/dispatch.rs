@@ -1,5 +1,6 @@
 //! One match on the key of a request. What stands in [`SERVED`] is advertised and answered; nothing else is.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use milena_protocol::header::{RequestHeader, response_frame};
 use milena_protocol::wire::{DecodeError, Decoder};
 use milena_protocol::{ApiKey, Message};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, FileRange};
 use crate::api;
 use crate::connection::Peer;
 use crate::node::Node;
@@ -57,6 +58,39 @@ pub enum Outcome<D: Disk> {
     Close(String),
 }
 
+/// What will become of a request, whatever happens to its connection meanwhile.
+pub type Later<D> = Pin<Box<dyn Future<Output = Outcome<D>> + Send>>;
+
+/// How far a request is when the next one of its connection may be looked at.
+pub enum Progress<D: Disk> {
+    /// Done.
+    Done(Outcome<D>),
+    /// Its records are appended, and not yet as durable as their topics promise.
+    Appended(Later<D>),
+}
+
+/// What an answer needs to know of its request.
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerHeader {
+    key: ApiKey,
+    version: i16,
+    correlation_id: i32,
+}
+
+impl AnswerHeader {
+    /// Encodes an answer whose external records are `ranges`.
+    pub fn answer<M: Message, D: Disk>(&self, response: &M, ranges: Vec<FileRange<D>>) -> Outcome<D> {
+        match response_frame(self.key, response, self.version, self.correlation_id) {
+            Ok(segments) => Outcome::Answer(Answer { segments, ranges }),
+            // A mistake of ours: the answer says something that its version has no words for.
+            Err(error) => {
+                tracing::error!(api = self.key.name(), version = self.version, %error, "answer not sent");
+                Outcome::Close(error.to_string())
+            }
+        }
+    }
+}
+
 /// A request on its way: who asks, and in which version.
 pub struct Call<'a, W: World> {
     /// The node that is asked.
@@ -75,25 +109,19 @@ impl<W: World> Call<'_, W> {
         self.header.version
     }
 
+    /// For an answer that is encoded when the call is over.
+    pub fn answer_header(&self) -> AnswerHeader {
+        AnswerHeader { key: self.key, version: self.header.version, correlation_id: self.header.correlation_id }
+    }
+
     /// Encodes an answer that is all in memory.
     pub fn answer<M: Message>(&self, response: &M) -> Outcome<W::Disk> {
         self.answer_with(response, Vec::new())
     }
 
     /// Encodes an answer whose external records are `ranges`.
-    pub fn answer_with<M: Message>(
-        &self,
-        response: &M,
-        ranges: Vec<crate::answer::FileRange<W::Disk>>,
-    ) -> Outcome<W::Disk> {
-        match response_frame(self.key, response, self.header.version, self.header.correlation_id) {
-            Ok(segments) => Outcome::Answer(Answer { segments, ranges }),
-            // A mistake of ours: the answer says something that its version has no words for.
-            Err(error) => {
-                tracing::error!(api = self.key.name(), version = self.header.version, %error, "answer not sent");
-                Outcome::Close(error.to_string())
-            }
-        }
+    pub fn answer_with<M: Message>(&self, response: &M, ranges: Vec<FileRange<W::Disk>>) -> Outcome<W::Disk> {
+        self.answer_header().answer(response, ranges)
     }
 }
 
@@ -102,46 +130,63 @@ macro_rules! serve {
     ($call:ident, $decoder:ident, $function:path) => {{
         match decode(&mut $decoder, $call.version()) {
             Ok(request) => {
-                let response = $function(&$call, request).await;
+                let response = $function($call, request).await;
                 $call.answer(&response)
             }
-            Err(error) => malformed(&$call, &error),
+            Err(error) => malformed($call, &error),
         }
     }};
 }
 
-/// Answers one frame.
-pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) -> Outcome<W::Disk> {
+/// Answers one frame, or brings a Produce so far that the next one may be appended.
+pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) -> Progress<W::Disk> {
     let mut decoder = Decoder::new(frame);
-    let mut header = match RequestHeader::decode_prefix(&mut decoder) {
-        Ok(header) => header,
-        Err(error) => return Outcome::Close(format!("no request header: {error}")),
+    let call = match accept(node, peer, &mut decoder) {
+        Ok(call) => call,
+        Err(outcome) => return Progress::Done(outcome),
     };
-    let Some(key) = ApiKey::from_number(header.key).filter(|key| SERVED.contains(key)) else {
-        return Outcome::Close(format!("API key {} is not served", header.key));
-    };
+    node.metrics.requests(call.key).inc();
+    if call.key != ApiKey::Produce {
+        return Progress::Done(answer(&call, decoder).await);
+    }
+    match decode(&mut decoder, call.version()) {
+        Ok(request) => api::produce::produce(&call, request).await,
+        Err(error) => Progress::Done(malformed(&call, &error)),
+    }
+}
+
+/// Reads the header of a request that is served.
+fn accept<'a, W: World>(
+    node: &'a Arc<Node<W>>,
+    peer: &'a Peer,
+    decoder: &mut Decoder,
+) -> Result<Call<'a, W>, Outcome<W::Disk>> {
+    let mut header =
+        RequestHeader::decode_prefix(decoder).map_err(|error| Outcome::Close(format!("no request header: {error}")))?;
+    let key = ApiKey::from_number(header.key).filter(|key| SERVED.contains(key));
+    let key = key.ok_or_else(|| Outcome::Close(format!("API key {} is not served", header.key)))?;
     let known = (key.oldest()..=key.newest()).contains(&header.version);
     if !known && key != ApiKey::ApiVersions {
-        return Outcome::Close(format!("{} has no version {}", key.name(), header.version));
+        return Err(Outcome::Close(format!("{} has no version {}", key.name(), header.version)));
     }
-    if let Err(error) = header.decode_rest(&mut decoder, key) {
-        return Outcome::Close(format!("bad header of {}: {error}", key.name()));
-    }
+    header
+        .decode_rest(decoder, key)
+        .map_err(|error| Outcome::Close(format!("bad header of {}: {error}", key.name())))?;
     let mut call = Call { node, peer, key, header };
     if !known {
         // Trap 1: the only request that is answered in a version that nobody asked for.
         call.header.version = 0;
-        return call.answer(&api::api_versions::unsupported_version());
+        return Err(call.answer(&api::api_versions::unsupported_version()));
     }
-    node.metrics.requests(key).inc();
-    match key {
-        ApiKey::Produce => match decode(&mut decoder, call.version()) {
-            Ok(request) => api::produce::produce(&call, request).await,
-            Err(error) => malformed(&call, &error),
-        },
+    Ok(call)
+}
+
+/// Answers every request but Produce.
+async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W::Disk> {
+    match call.key {
         ApiKey::Fetch => match decode(&mut decoder, call.version()) {
-            Ok(request) => api::fetch::fetch(&call, request).await,
-            Err(error) => malformed(&call, &error),
+            Ok(request) => api::fetch::fetch(call, request).await,
+            Err(error) => malformed(call, &error),
         },
         ApiKey::ListOffsets => serve!(call, decoder, api::list_offsets::list_offsets),
         ApiKey::Metadata => serve!(call, decoder, api::metadata::metadata),
@@ -170,6 +215,7 @@ pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) 
         ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
         ApiKey::DescribeProducers => serve!(call, decoder, api::describe_producers::describe_producers),
         ApiKey::DescribeTopicPartitions => serve!(call, decoder, api::cluster::describe_topic_partitions),
+        ApiKey::Produce => unreachable!("dispatched by itself"),
         ApiKey::Vote
         | ApiKey::BeginQuorumEpoch
         | ApiKey::EndQuorumEpoch

@@ -30,12 +30,17 @@ use crate::world::World;
 /// * NOT_LEADER_OR_FOLLOWER: another node leads, or the shard that owns it is loading: to be tried again;
 /// * TRANSACTION_COORDINATOR_FENCED: a newer coordinator has ended a transaction of this producer here;
 /// * INVALID_PRODUCER_EPOCH: the marker is older than what the producer has written;
+/// * UNKNOWN_SERVER_ERROR: a negative producer id or epoch;
 /// * REQUEST_TIMED_OUT: the marker was written, but is not safe after `request.timeout.ms`.
 pub async fn write<W: World>(
     node: &Arc<Node<W>>,
     marker: Marker,
     partitions: Vec<TopicPartition>,
 ) -> Vec<(TopicPartition, ErrorCode)> {
+    if marker.producer_id.0 < 0 || marker.producer_epoch.0 < 0 {
+        // No batch can say so, and Kafka has no answer but this one.
+        return partitions.into_iter().map(|partition| (partition, ErrorCode::UnknownServerError)).collect();
+    }
     // All are appended before the first is waited for.
     let appended: Vec<_> = partitions.iter().map(|partition| append(node, &marker, partition)).collect();
     let mut results = Vec::with_capacity(partitions.len());
@@ -72,7 +77,7 @@ fn append<W: World>(
     let now = node.world.now();
     match replica.append_own(now, batch_of(&marker, now), None, voucher_of(&marker)) {
         Ok(appended) => Appended::Waits(Box::pin(async move {
-            let committed = replica.committed(&*node.world, appended.last_offset).await;
+            let committed = replica.committed(&node.world, appended.last_offset).await;
             committed.err().as_ref().map_or(ErrorCode::None, Refused::code)
         })),
         Err(refused) => Appended::Refused(refused.code()),

@@ -5,6 +5,7 @@
 //! pool. Wake-ups happen after the lock is released.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,7 +21,8 @@ use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerId, TopicPartition
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::world::{Place, World, on_pool};
+use crate::durability::{Durability, Flushes};
+use crate::world::{World, on_pool};
 
 /// Byte of a batch's header that holds the low attribute bits; the lowest three name the codec.
 const ATTRIBUTES_BYTE: usize = 22;
@@ -96,8 +98,15 @@ pub struct Replica<D: Disk> {
     refuses: AtomicBool,
     /// Shared by all replicas: how many batches may be inflated at the same time.
     inflating: Arc<Semaphore>,
-    /// One flush at a time; whoever waits behind it mostly finds its records flushed by it.
-    flushing: tokio::sync::Mutex<()>,
+    flushes: Flushes,
+}
+
+/// A batch that a log took.
+pub struct Written {
+    /// Where it stands.
+    pub appended: Appended,
+    /// To be waited for before it is acknowledged, where the topic promises a flush.
+    pub durability: Option<Durability>,
 }
 
 /// Long polls that want to know when there is more to read.
@@ -126,11 +135,11 @@ impl<D: Disk> Replica<D> {
             topic_partition: partition.topic_partition().clone(),
             topic_id: partition.topic_id(),
             settings: ArcSwap::from_pointee(partition.settings().clone()),
+            flushes: Flushes::new(partition.recovery_point()),
             partition: Mutex::new(Some(partition)),
             waiters: Mutex::default(),
             refuses: AtomicBool::new(false),
             inflating: Arc::clone(inflating),
-            flushing: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -141,15 +150,17 @@ impl<D: Disk> Replica<D> {
         settings: LogSettings,
         inflating: &Arc<Semaphore>,
     ) -> Arc<Replica<D>> {
+        let flushes = Flushes::new(Offset(0));
+        flushes.fail();
         Arc::new(Replica {
             topic_partition,
             topic_id,
             settings: ArcSwap::from_pointee(settings),
+            flushes,
             partition: Mutex::new(None),
             waiters: Mutex::default(),
             refuses: AtomicBool::new(true),
             inflating: Arc::clone(inflating),
-            flushing: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -187,28 +198,28 @@ impl<D: Disk> Replica<D> {
     /// Takes the partition out, for good.
     pub fn close(&self) -> Option<Partition<D>> {
         let partition = self.partition.lock().take();
+        self.flushes.fail();
         self.wake();
         partition
     }
 
-    /// Checks a batch of a client and appends it. Returns when it is as durable as its topic promises.
+    /// Checks a batch of a client and appends it. It is acknowledged once [`Written::durability`] was waited for.
     pub async fn append<W: World<Disk = D>>(
         self: &Arc<Self>,
         world: &Arc<W>,
         bytes: Bytes,
         produce_version: i16,
-    ) -> Result<Appended, Refused> {
+    ) -> Result<Written, Refused> {
         let batch = self.validated(&**world, bytes, produce_version).await?;
         if batch.header().attributes.is_transactional() && batch.header().producer_id != ProducerId::NONE {
             return Err(Refused::UnverifiedTransaction);
         }
         let appended = self.append_valid(world.now(), &batch, None, Voucher::NotNeeded)?;
-        if self.settings.load().acknowledges_after_flush() {
-            self.flush_up_to(&**world, appended.last_offset.next()).await?;
-        } else if appended.flush_due || appended.rolled {
-            self.flush_beside(world, appended.last_offset.next());
-        }
-        Ok(appended)
+        let is_promised = self.settings.load().acknowledges_after_flush();
+        let is_due = is_promised || appended.flush_due || appended.rolled;
+        let durability = is_due.then(|| self.flush(world, appended.last_offset.next()));
+        // A flush that nobody was promised goes on beside: recovery after a kill will have less to read.
+        Ok(Written { appended, durability: durability.filter(|_| is_promised) })
     }
 
     /// Appends what a coordinator wrote: its records, made in the leader epoch `epoch`, or a marker, which has none.
@@ -227,11 +238,15 @@ impl<D: Disk> Replica<D> {
     }
 
     /// Waits until the high watermark has passed `offset`, which is true at once or after a flush where nobody follows.
-    pub async fn committed<W: World<Disk = D>>(self: &Arc<Self>, world: &W, offset: Offset) -> Result<(), Refused> {
+    pub async fn committed<W: World<Disk = D>>(
+        self: &Arc<Self>,
+        world: &Arc<W>,
+        offset: Offset,
+    ) -> Result<(), Refused> {
         let notify = Arc::new(Notify::new());
         let _waiting = self.wait(&notify);
         if self.settings.load().acknowledges_after_flush() {
-            self.flush_up_to(world, offset.next()).await?;
+            self.flush(world, offset.next()).wait().await?;
         }
         while self.marks().ok_or(Refused::Offline)?.high_watermark <= offset {
             notify.notified().await;
@@ -302,41 +317,53 @@ impl<D: Disk> Replica<D> {
         self.refuses.load(Ordering::Relaxed)
     }
 
-    /// Makes everything below `end` durable, together with whatever else was appended meanwhile.
-    pub async fn flush_up_to<W: World<Disk = D>>(self: &Arc<Self>, world: &W, end: Offset) -> Result<(), Refused> {
-        let _turn = self.flushing.lock().await;
-        let flush = self.with(|partition| match partition.recovery_point() >= end {
-            true => Ok(None),
-            false => partition.prepare_flush(),
-        });
-        let Some(flush) = flush.ok_or(Refused::Offline)?.map_err(AppendError::Disk)? else { return Ok(()) };
-        let disk = world.disk();
-        let token = match on_pool(world, move || flush.run(&disk)).await {
-            Ok(token) => token,
-            Err(error) => {
-                // What the device holds now is unknown: nothing more may be promised from this log.
-                tracing::error!(partition = %self.topic_partition, %error, "flush failed; the replica is offline");
-                self.close();
-                return Err(AppendError::Disk(error).into());
-            }
-        };
-        let now = world.now();
-        let moved = self.with(|partition| partition.flushed(now, token)).ok_or(Refused::Offline)?;
-        if moved.high_watermark_moved {
-            self.wake();
+    /// Has the pool make every record before `end` durable, together with whatever else was appended by then.
+    /// `end` is at most the log end.
+    pub fn flush<W: World<Disk = D>>(self: &Arc<Self>, world: &Arc<W>, end: Offset) -> Durability {
+        let durability = self.flushes.durability(end);
+        if self.flushes.ask(end) {
+            self.start_flush(world);
         }
-        Ok(())
+        durability
     }
 
-    /// Flushes in the background: nobody waits for it, but recovery after a kill has less to read.
-    pub(crate) fn flush_beside<W: World<Disk = D>>(self: &Arc<Self>, world: &Arc<W>, end: Offset) {
-        let (replica, task_world) = (Arc::clone(self), Arc::clone(world));
-        let task = async move {
-            if let Err(failure) = replica.flush_up_to(&*task_world, end).await {
-                tracing::error!(partition = %replica.topic_partition, %failure, "flush in the background failed");
+    /// One job a flush, so that a replica whose flushes never end takes turns with all others in the pool.
+    fn start_flush<W: World<Disk = D>>(self: &Arc<Self>, world: &Arc<W>) {
+        let (replica, job_world) = (Arc::clone(self), Arc::clone(world));
+        world.run(Box::new(move || {
+            let follows = match replica.flush_once(&*job_world) {
+                Some(Ok(end)) => replica.flushes.done(end),
+                Some(Err(error)) => {
+                    // What the device holds now is unknown: nothing more may be promised from this log.
+                    tracing::error!(partition = %replica.topic_partition, %error, "flush failed; the replica is offline");
+                    replica.close();
+                    false
+                }
+                None => false,
+            };
+            if follows {
+                replica.start_flush(&job_world);
             }
+        }));
+    }
+
+    /// Flushes what is appended now. Answers the offset before which every record is durable; `None` once closed.
+    fn flush_once<W: World<Disk = D>>(&self, world: &W) -> Option<io::Result<Offset>> {
+        let flush = match self.with(Partition::prepare_flush)? {
+            Ok(Some(flush)) => flush,
+            Ok(None) => return self.with(|partition| Ok(partition.recovery_point())),
+            Err(error) => return Some(Err(error)),
         };
-        world.spawn(Place::Background, Box::pin(task));
+        let token = match flush.run(&world.disk()) {
+            Ok(token) => token,
+            Err(error) => return Some(Err(error)),
+        };
+        let now = world.now();
+        let flushed = self.with(|partition| partition.flushed(now, token))?;
+        if flushed.high_watermark_moved {
+            self.wake();
+        }
+        Some(Ok(flushed.recovery_point))
     }
 
     /// Finds the batches from an offset on.

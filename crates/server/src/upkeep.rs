@@ -74,14 +74,14 @@ fn flush_aged<W: World>(node: &Arc<Node<W>>) {
         if replica.with(|partition| partition.flush_due(now)) == Some(true)
             && let Some(marks) = replica.marks()
         {
-            replica.flush_beside(&node.world, marks.log_end);
+            let _beside = replica.flush(&node.world, marks.log_end);
         }
     }
 }
 
 async fn flush<W: World>(node: &Arc<Node<W>>, replica: &Arc<Replica<W::Disk>>) {
     let Some(marks) = replica.marks() else { return };
-    if let Err(failure) = replica.flush_up_to(&*node.world, marks.log_end).await {
+    if let Err(failure) = replica.flush(&node.world, marks.log_end).wait().await {
         error!(partition = %replica.topic_partition(), %failure, "flush failed");
     }
 }

@@ -67,8 +67,8 @@ pub trait World: Send + Sync + 'static {
     /// Starts a task at `place`.
     fn spawn(&self, place: Place, task: Task);
 
-    /// Runs a job on the pool of the log directory. The queue is bounded by its callers: [`on_pool`] is the only
-    /// one, and a connection, a shard or a timer waits there for one job at a time.
+    /// Runs a job on the pool of the log directory. The queue is bounded by its callers: whoever calls [`on_pool`] (a
+    /// connection, a shard, a timer) waits there for one job at a time, and a replica has at most one flush.
     fn run(&self, job: Job);
 }
 

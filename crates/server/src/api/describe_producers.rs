@@ -20,7 +20,9 @@ pub async fn describe_producers<W: World>(
     let topics = request.topics.into_iter().map(|topic| {
         let error = match validate(&topic.name) {
             Err(invalid) => Some((ErrorCode::InvalidTopicException, Some(invalid))),
-            Ok(()) if image.topic(&topic.name).is_none() => Some((ErrorCode::UnknownTopicOrPartition, None)),
+            Ok(()) if image.topic(&topic.name).is_none() => {
+                Some((ErrorCode::UnknownTopicOrPartition, Some(format!("there is no topic {}", topic.name))))
+            }
             Ok(()) => None,
         };
         let partitions = topic.partition_indexes.iter().map(|index| match &error {

@@ -18,8 +18,9 @@ use milena_protocol::{ErrorCode, Offset, Uuid};
 use tokio::time::Instant;
 
 use crate::api::metadata::View;
-use crate::dispatch::{Call, Outcome};
-use crate::partitions::{Refused, Replica};
+use crate::dispatch::{Call, Outcome, Progress};
+use crate::durability::Durability;
+use crate::partitions::{Refused, Replica, Written};
 use crate::world::World;
 use milena_metadata::topic_name::is_internal;
 
@@ -34,8 +35,8 @@ const ADMIN_CLIENT: &str = "__admin_client";
 /// answered once: what came last counts.
 type Asked = BTreeMap<(String, Uuid), BTreeMap<i32, PartitionProduceData>>;
 
-/// Appends what is sent and answers, unless the producer wants no answer.
-pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> Outcome<W::Disk> {
+/// Appends what is sent. The answer, unless the producer wants none, follows when everything is as durable as promised.
+pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> Progress<W::Disk> {
     let started = Instant::now();
     let acks = request.acks;
     let mut asked = Asked::new();
@@ -43,18 +44,44 @@ pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> O
         let partitions = asked.entry((topic.name, topic.topic_id)).or_default();
         partitions.extend(topic.partition_data.into_iter().map(|data| (data.index, data)));
     }
-    let mut response = match check_first_batches(&asked, request.transactional_id.is_some()) {
+    let (mut response, promises) = match check_first_batches(&asked, request.transactional_id.is_some()) {
         Ok(()) => append_all(call, asked, acks).await,
-        Err((error, message)) => refused_request(asked, error, message.as_deref()),
+        Err((error, message)) => (refused_request(asked, error, message.as_deref()), Vec::new()),
     };
-    call.node.metrics.produce_seconds.observe(started.elapsed().as_secs_f64());
-    if acks == 0 {
-        return silence(&response);
-    }
     if call.version() >= LEADER_HINTS {
         add_leader_hints(call, &mut response);
     }
-    call.answer(&response)
+    let (node, header) = (Arc::clone(call.node), call.answer_header());
+    let finish = move |response: &ProduceResponse| {
+        node.metrics.produce_seconds.observe(started.elapsed().as_secs_f64());
+        if acks == 0 { silence(response) } else { header.answer(response, Vec::new()) }
+    };
+    if promises.is_empty() {
+        return Progress::Done(finish(&response));
+    }
+    Progress::Appended(Box::pin(async move {
+        keep_all(&mut response, promises).await;
+        finish(&response)
+    }))
+}
+
+/// A partition of the answer that holds only if its records become durable.
+struct Promise {
+    /// Place of the topic in the answer.
+    topic: usize,
+    /// Place of the partition in the topic.
+    partition: usize,
+    durability: Durability,
+}
+
+/// Waits for every promise; the flushes behind them run side by side. One that is broken becomes an error.
+async fn keep_all(response: &mut ProduceResponse, promises: Vec<Promise>) {
+    for Promise { topic, partition, durability } in promises {
+        if let Err(refused) = durability.wait().await {
+            let answer = &mut response.responses[topic].partition_responses[partition];
+            *answer = failed(answer.index, refused.code());
+        }
+    }
 }
 
 /// Trap 49: a request with a batch of a transaction needs a transactional id. To know that, Kafka looks at the first
@@ -74,17 +101,21 @@ fn check_first_batches(asked: &Asked, has_transactional_id: bool) -> Result<(), 
     Ok(())
 }
 
-async fn append_all<W: World>(call: &Call<'_, W>, asked: Asked, acks: i16) -> ProduceResponse {
+async fn append_all<W: World>(call: &Call<'_, W>, asked: Asked, acks: i16) -> (ProduceResponse, Vec<Promise>) {
     let mut response = ProduceResponse::default();
+    let mut promises = Vec::new();
     for ((name, topic_id), partitions) in asked {
         let found = named(call, &name, topic_id);
         let mut answers = Vec::with_capacity(partitions.len());
         for data in partitions.into_values() {
-            answers.push(append(call, found.as_deref(), data, acks).await);
+            let (answer, durability) = append(call, found.as_deref(), data, acks).await;
+            let (topic, partition) = (response.responses.len(), answers.len());
+            promises.extend(durability.map(|durability| Promise { topic, partition, durability }));
+            answers.push(answer);
         }
         response.responses.push(TopicProduceResponse { name, topic_id, partition_responses: answers });
     }
-    response
+    (response, promises)
 }
 
 fn refused_request(asked: Asked, error: ErrorCode, message: Option<&str>) -> ProduceResponse {
@@ -123,8 +154,8 @@ async fn append<W: World>(
     topic: Option<&str>,
     data: PartitionProduceData,
     acks: i16,
-) -> PartitionProduceResponse {
-    let answer = |error: ErrorCode| failed(data.index, error);
+) -> (PartitionProduceResponse, Option<Durability>) {
+    let answer = |error: ErrorCode| (failed(data.index, error), None);
     let Some(topic) = topic else { return answer(ErrorCode::UnknownTopicId) };
     let Some(replica) = call.node.partitions.replica(topic, data.index) else {
         return answer(ErrorCode::UnknownTopicOrPartition);
@@ -138,12 +169,12 @@ async fn append<W: World>(
     }
     let size_bytes = bytes.len() as u64;
     match replica.append(&call.node.world, bytes, call.version()).await {
-        Ok(appended) => {
+        Ok(Written { appended, durability }) => {
             call.node.metrics.appended_bytes.inc_by(size_bytes);
             call.node.metrics.appended_batches.inc();
-            succeeded(data.index, &appended)
+            (succeeded(data.index, &appended), durability)
         }
-        Err(refused) => refused_answer(data.index, &refused, &replica),
+        Err(refused) => (refused_answer(data.index, &refused, &replica), None),
     }
 }
 

@@ -199,7 +199,7 @@ impl<W: World, S: Kind<W>> Thread<W, S> {
         let (node, replica) = (Arc::clone(&self.node), Arc::clone(&owned.replica));
         let task = async move {
             if let Some(marks) = replica.marks()
-                && let Err(failure) = replica.flush_up_to(&*node.world, marks.log_end).await
+                && let Err(failure) = replica.flush(&node.world, marks.log_end).wait().await
             {
                 error!(topic = S::TOPIC, partition, %failure, "a coordinator's log cannot be made durable");
             }

@@ -40,6 +40,19 @@ impl Client {
         R::Response: std::fmt::Debug,
     {
         self.tell(request, version).await;
+        self.heard::<R>(version).await
+    }
+
+    /// Sends nothing more, but still listens.
+    pub(crate) async fn sends_no_more(&mut self) {
+        self.stream.shutdown().await.expect("connected");
+    }
+
+    /// The next answer, which is to a request that was told before.
+    pub(crate) async fn heard<R: Request>(&mut self, version: i16) -> R::Response
+    where
+        R::Response: std::fmt::Debug,
+    {
         let size = self.stream.read_i32().await.expect("an answer");
         let mut frame = vec![0; size as usize];
         self.stream.read_exact(&mut frame).await.expect("an answer");

@@ -6,5 +6,6 @@ mod endurance;
 mod every_version;
 mod metadata_log;
 mod offline;
+mod pipelining;
 mod seam;
 mod world;

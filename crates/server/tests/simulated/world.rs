@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 /// Bytes that a connection holds in each direction.
 const SOCKET_BYTES: usize = 64 * 1024;
+/// No job of the pool takes longer.
+pub(crate) const JOB_MAX: Duration = Duration::from_millis(3);
 /// Where the clocks of all nodes begin.
 const EPOCH: Millis = Millis(1_700_000_000_000);
 
@@ -100,7 +102,7 @@ impl World for SimWorld {
     }
 
     fn run(&self, job: Job) {
-        let wait = Duration::from_micros(self.random.lock().expect("one thread").below(3000));
+        let wait = Duration::from_micros(self.random.lock().expect("one thread").below(JOB_MAX.as_micros() as u64));
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             job();
