@@ -19,9 +19,10 @@ use milena_partition::{
 };
 use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerId, TopicPartition, Uuid};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::durability::{Durability, Flushes};
+use crate::watch::Watch;
 use crate::world::{World, on_pool};
 
 /// Byte of a batch's header that holds the low attribute bits; the lowest three name the codec.
@@ -109,17 +110,24 @@ pub struct Written {
     pub durability: Option<Durability>,
 }
 
-/// Long polls that want to know when there is more to read.
+/// Readers that want to know when there is news, each with the slot that stands for this replica there.
 #[derive(Default)]
 struct Waiters {
     next: u64,
-    waiting: BTreeMap<u64, Arc<Notify>>,
+    waiting: BTreeMap<u64, (Arc<Watch>, u64)>,
 }
 
-/// Takes a long poll off a replica's list when it ends.
+/// Takes a reader off a replica's list when it ends.
 pub struct Waiting<D: Disk> {
     replica: Arc<Replica<D>>,
     id: u64,
+}
+
+impl<D: Disk> Waiting<D> {
+    /// Whether this is the replica that marks the reader's slot.
+    pub fn is_for(&self, replica: &Arc<Replica<D>>) -> bool {
+        Arc::ptr_eq(&self.replica, replica)
+    }
 }
 
 impl<D: Disk> Drop for Waiting<D> {
@@ -188,6 +196,7 @@ impl<D: Disk> Replica<D> {
     pub fn set_settings(&self, settings: LogSettings) {
         self.with(|partition| partition.set_settings(settings.clone()));
         self.settings.store(Arc::new(settings));
+        self.wake();
     }
 
     /// Runs `call` under the lock; `None` where the replica is offline.
@@ -403,20 +412,24 @@ impl<D: Disk> Replica<D> {
 
     /// Moves the log start.
     pub fn delete_records(&self, to: Option<Offset>) -> Option<Result<Offset, DeleteRecordsError>> {
-        self.with(|partition| partition.delete_records(to))
+        let deleted = self.with(|partition| partition.delete_records(to));
+        self.wake();
+        deleted
     }
 
-    /// Registers a long poll; it is notified at every append until the guard is dropped.
-    pub fn wait(self: &Arc<Self>, notify: &Arc<Notify>) -> Waiting<D> {
+    /// Registers a reader: until the guard is dropped, `slot` is marked in its watch whenever there is news, so at each
+    /// move of the high watermark or of the log start, with other settings, and when the replica is closed.
+    pub fn wait(self: &Arc<Self>, watch: &Arc<Watch>, slot: u64) -> Waiting<D> {
         let mut waiters = self.waiters.lock();
         let id = waiters.next;
         waiters.next += 1;
-        waiters.waiting.insert(id, Arc::clone(notify));
+        waiters.waiting.insert(id, (Arc::clone(watch), slot));
         Waiting { replica: Arc::clone(self), id }
     }
 
-    fn wake(&self) {
-        self.waiters.lock().waiting.values().for_each(|notify| notify.notify_one());
+    /// Marks this replica for everybody who reads it.
+    pub(crate) fn wake(&self) {
+        self.waiters.lock().waiting.values().for_each(|(watch, slot)| watch.mark(*slot));
     }
 }
 

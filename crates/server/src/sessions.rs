@@ -1,10 +1,13 @@
 //! Fetch sessions (KIP-227): the broker remembers which partitions a client reads, so that a request names only
-//! what changed and an answer holds only what has news.
+//! what changed and an answer holds only what has news. A partition that was read to its end is not read again until
+//! it marks itself in the session's [`Watch`], or the client asks for something else of it.
 //!
 //! Source: `FetchSession.scala` (`FetchManager`, `IncrementalFetchContext`, `FetchSessionCache`).
 
+use std::any::Any;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use milena_base::Millis;
 use milena_protocol::messages::FetchRequest;
@@ -12,6 +15,8 @@ use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic, Forgo
 use milena_protocol::messages::fetch_response::PartitionData;
 use milena_protocol::{ErrorCode, Uuid};
 use parking_lot::Mutex;
+
+use crate::watch::Watch;
 
 /// A session that was not used for this long may be pushed out by any other (trap 73).
 const EVICT_AFTER: Millis = Millis(120_000);
@@ -38,6 +43,10 @@ pub struct Wanted {
     pub topic: TopicKey,
     /// Where to read, and how much.
     pub partition: FetchPartition,
+    /// What stands for it in the reader's [`Watch`]: no other partition of the reader has it.
+    pub slot: u64,
+    /// Its place in the order of answers.
+    pub place: u64,
 }
 
 /// What a request is, once its session is known.
@@ -51,34 +60,58 @@ pub enum Context {
     Incremental {
         /// The session.
         id: i32,
+        /// Where its partitions say that they have news.
+        watch: Arc<Watch>,
     },
 }
 
+/// What was read of a partition.
+#[derive(Debug)]
+pub struct Told {
+    /// What was asked.
+    pub wanted: Wanted,
+    /// What it is answered.
+    pub data: PartitionData,
+    /// There is nothing more to read until the partition marks itself.
+    pub is_at_end: bool,
+}
+
+/// Keeps a partition marking its slot for as long as it lives.
+pub type Registration = Box<dyn Any + Send>;
+
+/// A partition of a session.
+type PartitionKey = (TopicKey, i32);
+
 /// What was last told about a partition.
-#[derive(Debug, Clone)]
 struct Known {
+    slot: u64,
     /// Place in the session's order; partitions with data move to the end (trap 72).
     place: u64,
     partition: FetchPartition,
     /// `None` after an error, so that the next answer says it again (trap 71).
     high_watermark: Option<i64>,
     log_start: i64,
+    registration: Option<Registration>,
 }
 
-#[derive(Debug)]
 struct Session {
     /// The epoch that the next request must carry.
     epoch: i32,
     by_id: bool,
+    /// Of the last request: another one may see more of a partition.
+    isolation_level: i8,
     created: Millis,
     used: Millis,
-    next_place: u64,
-    known: HashMap<(TopicKey, i32), Known>,
-    order: BTreeMap<u64, (TopicKey, i32)>,
+    /// The next slot, and the next place: neither is used twice.
+    next: u64,
+    known: HashMap<PartitionKey, Known>,
+    by_slot: HashMap<u64, PartitionKey>,
+    /// What the next request has to look at, by place.
+    unread: BTreeMap<u64, PartitionKey>,
+    watch: Arc<Watch>,
 }
 
 /// The sessions of a node, at most `max.incremental.fetch.session.cache.slots`.
-#[derive(Debug)]
 pub struct Sessions {
     slots: usize,
     sessions: Mutex<HashMap<i32, Session>>,
@@ -123,13 +156,38 @@ impl Sessions {
             sessions.remove(&request.session_id);
             return Ok((Context::Sessionless, Vec::new()));
         }
+        if session.isolation_level != request.isolation_level {
+            session.isolation_level = request.isolation_level;
+            session.unread = session.known.iter().map(|(key, known)| (known.place, key.clone())).collect();
+        }
         session.epoch = next_epoch(session.epoch);
         session.used = now;
-        Ok((Context::Incremental { id: request.session_id }, session.in_order()))
+        session.take_marked();
+        let watch = Arc::clone(&session.watch);
+        Ok((Context::Incremental { id: request.session_id, watch }, session.in_order()))
+    }
+
+    /// What was marked in a session since it was last looked at; nothing if the session is gone.
+    pub fn marked(&self, id: i32) -> Vec<Wanted> {
+        let mut sessions = self.sessions.lock();
+        let Some(session) = sessions.get_mut(&id) else { return Vec::new() };
+        session.take_marked().iter().map(|key| session.wanted(key)).collect()
+    }
+
+    /// Gives the registrations of a session to `refresh`, for each of `wanted`.
+    pub fn register(&self, id: i32, wanted: &[Wanted], mut refresh: impl FnMut(&Wanted, &mut Option<Registration>)) {
+        let mut sessions = self.sessions.lock();
+        let Some(session) = sessions.get_mut(&id) else { return };
+        for wanted in wanted {
+            let key = session.by_slot.get(&wanted.slot);
+            if let Some(known) = key.and_then(|key| session.known.get_mut(key)) {
+                refresh(wanted, &mut known.registration);
+            }
+        }
     }
 
     /// Makes a session of a full fetch, if there is room for it. Returns its id or [`NO_SESSION`].
-    pub fn grant(&self, answered: &[(Wanted, PartitionData)], by_id: bool, id: i32, now: Millis) -> i32 {
+    pub fn grant(&self, answered: &[Told], request: &FetchRequest, by_id: bool, id: i32, now: Millis) -> i32 {
         let mut sessions = self.sessions.lock();
         if id == NO_SESSION || sessions.contains_key(&id) {
             return NO_SESSION;
@@ -140,14 +198,18 @@ impl Sessions {
         let mut session = Session {
             epoch: next_epoch(INITIAL_EPOCH),
             by_id,
+            isolation_level: request.isolation_level,
             created: now,
             used: now,
-            next_place: 0,
+            next: 0,
             known: HashMap::new(),
-            order: BTreeMap::new(),
+            by_slot: HashMap::new(),
+            unread: BTreeMap::new(),
+            watch: Arc::default(),
         };
-        session.remember(answered.iter().map(|(wanted, _)| wanted.clone()).collect());
-        for (wanted, data) in answered {
+        session.remember(answered.iter().map(|told| told.wanted.clone()).collect());
+        for Told { wanted, data, .. } in answered {
+            // Nothing marks it yet, so it is read once more.
             session.note(&wanted.topic, data);
         }
         sessions.insert(id, session);
@@ -155,10 +217,10 @@ impl Sessions {
     }
 
     /// Of what was read for an incremental fetch, keeps the partitions that have news.
-    pub fn news(&self, id: i32, answered: Vec<(Wanted, PartitionData)>) -> Vec<(Wanted, PartitionData)> {
+    pub fn news(&self, id: i32, answered: Vec<Told>) -> Vec<Told> {
         let mut sessions = self.sessions.lock();
         let Some(session) = sessions.get_mut(&id) else { return answered };
-        answered.into_iter().filter(|(wanted, data)| session.tell(&wanted.topic, data)).collect()
+        answered.into_iter().filter(|told| session.tell(told)).collect()
     }
 }
 
@@ -168,29 +230,48 @@ impl Session {
             let key = TopicKey { name: topic.topic.clone(), id: topic.topic_id };
             for partition in &topic.partitions {
                 if let Some(known) = self.known.remove(&(key.clone(), *partition)) {
-                    self.order.remove(&known.place);
+                    self.by_slot.remove(&known.slot);
+                    self.unread.remove(&known.place);
                 }
             }
         }
     }
 
     fn remember(&mut self, wanted: Vec<Wanted>) {
-        for Wanted { topic, partition } in wanted {
+        for Wanted { topic, partition, .. } in wanted {
             let key = (topic, partition.partition);
             if let Some(known) = self.known.get_mut(&key) {
                 known.partition = partition;
+                self.unread.insert(known.place, key);
                 continue;
             }
-            let place = self.next_place;
-            self.next_place += 1;
-            self.order.insert(place, key.clone());
-            self.known.insert(key, Known { place, partition, high_watermark: None, log_start: -1 });
+            let slot = self.next;
+            self.next += 1;
+            let new = Known { slot, place: slot, partition, high_watermark: None, log_start: -1, registration: None };
+            self.unread.insert(slot, key.clone());
+            self.by_slot.insert(slot, key.clone());
+            self.known.insert(key, new);
         }
     }
 
+    /// Puts what was marked among what is to be read.
+    fn take_marked(&mut self) -> Vec<PartitionKey> {
+        let marked: Vec<PartitionKey> =
+            self.watch.take().iter().filter_map(|slot| self.by_slot.get(slot)).cloned().collect();
+        for key in &marked {
+            self.unread.insert(self.known[key].place, key.clone());
+        }
+        marked
+    }
+
+    fn wanted(&self, key: &PartitionKey) -> Wanted {
+        let known = &self.known[key];
+        let (slot, place) = (known.slot, known.place);
+        Wanted { topic: key.0.clone(), partition: known.partition.clone(), slot, place }
+    }
+
     fn in_order(&self) -> Vec<Wanted> {
-        let partition = |key: &(TopicKey, i32)| self.known[key].partition.clone();
-        self.order.values().map(|key| Wanted { topic: key.0.clone(), partition: partition(key) }).collect()
+        self.unread.values().map(|key| self.wanted(key)).collect()
     }
 
     fn is_news(&self, topic: &TopicKey, data: &PartitionData) -> bool {
@@ -213,17 +294,19 @@ impl Session {
 
     /// Notes what an incremental answer is about to tell; answers whether there is anything to tell. Partitions with
     /// records go to the end (those of the first, full answer do not).
-    fn tell(&mut self, topic: &TopicKey, data: &PartitionData) -> bool {
-        let news = self.is_news(topic, data);
-        self.note(topic, data);
-        let key = (topic.clone(), data.partition_index);
-        if data.records.size_bytes() > 0
-            && let Some(known) = self.known.get_mut(&key)
-        {
-            self.order.remove(&known.place);
-            known.place = self.next_place;
-            self.next_place += 1;
-            self.order.insert(known.place, key);
+    fn tell(&mut self, told: &Told) -> bool {
+        let Told { wanted, data, is_at_end } = told;
+        let news = self.is_news(&wanted.topic, data);
+        self.note(&wanted.topic, data);
+        let key = (wanted.topic.clone(), data.partition_index);
+        let Some(known) = self.known.get_mut(&key) else { return news };
+        if data.records.size_bytes() > 0 {
+            self.unread.remove(&known.place);
+            known.place = self.next;
+            self.next += 1;
+            self.unread.insert(known.place, key);
+        } else if *is_at_end && known.registration.is_some() {
+            self.unread.remove(&known.place);
         }
         news
     }
@@ -242,8 +325,9 @@ fn wanted(topics: &[FetchTopic]) -> Vec<Wanted> {
                     wanted[*place].partition = partition.clone();
                 }
                 Entry::Vacant(place) => {
+                    let at = wanted.len() as u64;
                     place.insert(wanted.len());
-                    wanted.push(Wanted { topic: key.clone(), partition: partition.clone() });
+                    wanted.push(Wanted { topic: key.clone(), partition: partition.clone(), slot: at, place: at });
                 }
             }
         }
@@ -294,15 +378,25 @@ mod tests {
         PartitionData { partition_index: partition, high_watermark, log_start_offset: 0, records, ..Default::default() }
     }
 
-    fn answered(sessions: &Sessions, request: &FetchRequest, now: Millis) -> Vec<(Wanted, PartitionData)> {
+    fn told(wanted: Wanted, high_watermark: i64, bytes: usize) -> Told {
+        let data = data(wanted.partition.partition, high_watermark, bytes);
+        Told { wanted, data, is_at_end: bytes == 0 }
+    }
+
+    fn answered(sessions: &Sessions, request: &FetchRequest, now: Millis) -> Vec<Told> {
         let (_, wanted) = sessions.begin(request, false, now).expect("a valid session");
-        wanted.into_iter().map(|wanted| (wanted.clone(), data(wanted.partition.partition, 5, 0))).collect()
+        wanted.into_iter().map(|wanted| told(wanted, 5, 0)).collect()
+    }
+
+    /// Registers everything that is asked for, as if each partition was there.
+    fn registered(sessions: &Sessions, wanted: &[Wanted]) {
+        sessions.register(ID, wanted, |_, registration| *registration = Some(Box::new(())));
     }
 
     fn with_session(partitions: &[i32]) -> Sessions {
         let sessions = Sessions::new(1);
         let first = answered(&sessions, &request(0, INITIAL_EPOCH, partitions), Millis(0));
-        assert_eq!(sessions.grant(&first, false, ID, Millis(0)), ID);
+        assert_eq!(sessions.grant(&first, &request(0, INITIAL_EPOCH, &[]), false, ID, Millis(0)), ID);
         sessions
     }
 
@@ -313,7 +407,7 @@ mod tests {
         assert_eq!(same.len(), 2, "both are read");
         assert!(sessions.news(ID, same).is_empty());
         let (_, wanted) = sessions.begin(&request(ID, 2, &[]), false, Millis(2)).expect("valid");
-        let moved = wanted.into_iter().map(|wanted| (wanted.clone(), data(wanted.partition.partition, 6, 0))).collect();
+        let moved = wanted.into_iter().map(|wanted| told(wanted, 6, 0)).collect();
         assert_eq!(sessions.news(ID, moved).len(), 2, "the high watermarks moved");
     }
 
@@ -321,7 +415,7 @@ mod tests {
     fn an_error_is_followed_by_the_high_watermark_again() {
         let sessions = with_session(&[0]);
         let mut failed = answered(&sessions, &request(ID, 1, &[]), Millis(1));
-        failed[0].1.error_code = 6;
+        failed[0].data.error_code = 6;
         assert_eq!(sessions.news(ID, failed).len(), 1);
         let again = answered(&sessions, &request(ID, 2, &[]), Millis(2));
         assert_eq!(sessions.news(ID, again).len(), 1);
@@ -331,9 +425,8 @@ mod tests {
     fn the_full_answer_keeps_the_order_of_the_request() {
         let sessions = Sessions::new(1);
         let (_, wanted) = sessions.begin(&request(0, INITIAL_EPOCH, &[0, 1]), false, Millis(0)).expect("valid");
-        let answer = |(wanted, size): (Wanted, usize)| (wanted.clone(), data(wanted.partition.partition, 5, size));
-        let full: Vec<_> = wanted.into_iter().zip([10, 0]).map(answer).collect();
-        assert_eq!(sessions.grant(&full, false, ID, Millis(0)), ID);
+        let full: Vec<_> = wanted.into_iter().zip([10, 0]).map(|(wanted, size)| told(wanted, 5, size)).collect();
+        assert_eq!(sessions.grant(&full, &request(0, INITIAL_EPOCH, &[]), false, ID, Millis(0)), ID);
         let (_, wanted) = sessions.begin(&request(ID, 1, &[]), false, Millis(1)).expect("valid");
         let order: Vec<i32> = wanted.iter().map(|wanted| wanted.partition.partition).collect();
         assert_eq!(order, [0, 1]);
@@ -354,7 +447,7 @@ mod tests {
         let sessions = with_session(&[0, 1, 2]);
         let (_, mut wanted) = sessions.begin(&request(ID, 1, &[]), false, Millis(1)).expect("valid");
         let first = wanted.remove(0);
-        sessions.news(ID, vec![(first, data(0, 6, 10))]);
+        sessions.news(ID, vec![told(first, 6, 10)]);
         let (_, wanted) = sessions.begin(&request(ID, 2, &[]), false, Millis(1)).expect("valid");
         let order: Vec<i32> = wanted.iter().map(|wanted| wanted.partition.partition).collect();
         assert_eq!(order, [1, 2, 0]);
@@ -391,10 +484,45 @@ mod tests {
         let sessions = with_session(&[0]);
         let second = |now| {
             let full = answered(&sessions, &request(0, INITIAL_EPOCH, &[0]), now);
-            sessions.grant(&full, false, ID + 1, now)
+            sessions.grant(&full, &request(0, INITIAL_EPOCH, &[]), false, ID + 1, now)
         };
         assert_eq!(second(Millis(1)), NO_SESSION);
         assert_eq!(second(EVICT_AFTER + Millis(1)), ID + 1);
         assert_eq!(sessions.len(), 1);
+    }
+
+    #[test]
+    fn what_was_read_to_its_end_is_not_read_again_before_it_marks_itself() {
+        let sessions = with_session(&[0, 1, 2]);
+        let (context, wanted) = sessions.begin(&request(ID, 1, &[]), false, Millis(1)).expect("valid");
+        let Context::Incremental { watch, .. } = context else { panic!("a session") };
+        registered(&sessions, &wanted);
+        let slot = wanted[1].slot;
+        sessions.news(ID, wanted.into_iter().map(|wanted| told(wanted, 5, 0)).collect());
+        assert!(answered(&sessions, &request(ID, 2, &[]), Millis(1)).is_empty(), "nothing has news");
+        watch.mark(slot);
+        let marked: Vec<i32> = sessions.marked(ID).iter().map(|wanted| wanted.partition.partition).collect();
+        assert_eq!(marked, [1]);
+        let unread = answered(&sessions, &request(ID, 3, &[2]), Millis(1));
+        let unread: Vec<i32> = unread.iter().map(|told| told.wanted.partition.partition).collect();
+        assert_eq!(unread, [1, 2], "one was marked and not answered yet, one is asked for anew");
+    }
+
+    #[test]
+    fn what_nothing_marks_is_read_each_time() {
+        let sessions = with_session(&[0]);
+        let unregistered = answered(&sessions, &request(ID, 1, &[]), Millis(1));
+        sessions.news(ID, unregistered);
+        assert_eq!(answered(&sessions, &request(ID, 2, &[]), Millis(1)).len(), 1);
+    }
+
+    #[test]
+    fn another_isolation_level_reads_everything_again() {
+        let sessions = with_session(&[0, 1]);
+        let (_, wanted) = sessions.begin(&request(ID, 1, &[]), false, Millis(1)).expect("valid");
+        registered(&sessions, &wanted);
+        sessions.news(ID, wanted.into_iter().map(|wanted| told(wanted, 5, 0)).collect());
+        let committed = FetchRequest { isolation_level: 1, ..request(ID, 2, &[]) };
+        assert_eq!(answered(&sessions, &committed, Millis(1)).len(), 2);
     }
 }

@@ -59,6 +59,9 @@ async fn tick_all<W: World>(node: &Arc<Node<W>>) {
             Some(Err(failure)) => error!(partition = %replica.topic_partition(), %failure, "retention failed"),
             Some(Ok(effects)) => {
                 node.directory.unlink_later(effects.unlinks);
+                if effects.log_start_moved {
+                    replica.wake();
+                }
                 if effects.flush_due {
                     flush(node, &replica).await;
                 }

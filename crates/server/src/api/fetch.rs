@@ -2,6 +2,7 @@
 //!
 //! Source: `KafkaApis.handleFetchRequest`, `ReplicaManager.readFromLog`, `DelayedFetch`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +14,14 @@ use milena_protocol::messages::fetch_response::{
 use milena_protocol::messages::{FetchRequest, FetchResponse};
 use milena_protocol::wire::{External, Records};
 use milena_protocol::{ErrorCode, LeaderEpoch, NodeId, Offset};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::answer::FileRange;
 use crate::api::metadata::View;
 use crate::dispatch::{Call, Outcome};
-use crate::partitions::{Hosted, Replica};
-use crate::sessions::{Context, NO_SESSION, TopicKey, Wanted};
+use crate::partitions::{Hosted, Replica, Waiting};
+use crate::sessions::{Context, NO_SESSION, Told, TopicKey, Wanted};
+use crate::watch::Watch;
 use crate::world::World;
 
 /// First version that names topics by id.
@@ -37,7 +38,12 @@ struct Read<W: World> {
     wanted: Wanted,
     data: PartitionData,
     range: Option<FileRange<W::Disk>>,
+    /// Nothing more can be read until the partition has news.
+    is_at_end: bool,
 }
+
+/// What was read so far, by the partitions' places in the answer.
+type Reads<W> = BTreeMap<u64, Read<W>>;
 
 /// Reads until there is enough, something is wrong, or time is up.
 pub async fn fetch<W: World>(call: &Call<'_, W>, request: FetchRequest) -> Outcome<W::Disk> {
@@ -54,7 +60,10 @@ pub async fn fetch<W: World>(call: &Call<'_, W>, request: FetchRequest) -> Outco
         return call.answer(&refused_request(&request, by_id, ErrorCode::UnknownServerError));
     };
     let asked = Asked { request, isolation };
-    let reads = read_or_wait(call, &asked, wanted).await;
+    let reads = match &context {
+        Context::Incremental { id, watch } => read_session(call, &asked, wanted, *id, watch).await,
+        Context::Full | Context::Sessionless => read_once(call, &asked, wanted).await,
+    };
     answer(call, &asked, &context, reads)
 }
 
@@ -65,6 +74,12 @@ struct Asked {
 }
 
 impl Asked {
+    /// Until when to wait for more; `None` where nothing is to be waited for.
+    fn deadline(&self) -> Option<Instant> {
+        let wait_ms = self.request.max_wait_ms.min(WAIT_MS_MAX);
+        (wait_ms > 0).then(|| Instant::now() + Duration::from_millis(wait_ms as u64))
+    }
+
     /// Most bytes of the answer; negative where the client says so.
     fn max_bytes<W: World>(&self, call: &Call<'_, W>) -> i64 {
         let own = i64::try_from(call.node.settings.fetch_bytes_max).unwrap_or(i64::MAX);
@@ -72,48 +87,90 @@ impl Asked {
     }
 }
 
-/// Trap 63: answers at once where nothing is asked for, enough is there, or something is wrong.
-async fn read_or_wait<W: World>(call: &Call<'_, W>, asked: &Asked, wanted: Vec<Wanted>) -> Vec<Read<W>> {
-    let mut reads = read_all(call, asked, wanted);
-    let (max_wait_ms, min_bytes) = (asked.request.max_wait_ms, i64::from(asked.request.min_bytes));
-    let min_bytes = min_bytes.min(asked.max_bytes(call));
-    if max_wait_ms <= 0 || is_enough(&reads, min_bytes) {
+/// A fetch that looks at all of its partitions, and registers with each of them only if it has to wait.
+async fn read_once<W: World>(call: &Call<'_, W>, asked: &Asked, wanted: Vec<Wanted>) -> Reads<W> {
+    let mut reads = Reads::new();
+    read_all(call, asked, &mut reads, wanted.clone());
+    let Some(deadline) = asked.deadline().filter(|_| !wanted.is_empty() && !is_enough(call, asked, &reads)) else {
         return reads;
+    };
+    let watch = Arc::new(Watch::default());
+    let replicas = wanted.iter().filter_map(|wanted| Some((replica_of(call, wanted).ok()?, wanted.slot)));
+    let _waiting: Vec<_> = replicas.map(|(replica, slot)| replica.wait(&watch, slot)).collect();
+    // Whoever appended between the first read and `wait` did not mark anything: look before sleeping.
+    read_all(call, asked, &mut reads, wanted);
+    while !is_enough(call, asked, &reads) && marked_before(deadline, &watch).await {
+        let marked = watch.take().iter().filter_map(|slot| reads.get(slot)).map(|read| read.wanted.clone()).collect();
+        read_all(call, asked, &mut reads, marked);
     }
-    let deadline = Instant::now() + Duration::from_millis(max_wait_ms.min(WAIT_MS_MAX) as u64);
-    let notify = Arc::new(Notify::new());
-    let by_id = call.version() >= BY_ID;
-    let waiting: Vec<_> = reads
-        .iter()
-        .filter_map(|read| replica_of(call, &read.wanted, by_id).ok())
-        .map(|replica| replica.wait(&notify))
-        .collect();
-    loop {
-        // Whoever appended between the first read and `wait` did not notify us: look before sleeping.
-        reads = read_all(call, asked, reads.into_iter().map(|read| read.wanted).collect());
-        if is_enough(&reads, min_bytes) {
-            break;
-        }
-        tokio::select! {
-            biased;
-            () = notify.notified() => {}
-            () = sleep_until(deadline) => break,
-        }
-    }
-    drop(waiting);
     reads
 }
 
-fn is_enough<W: World>(reads: &[Read<W>], min_bytes: i64) -> bool {
-    let size: usize = reads.iter().map(|read| read.data.records.size_bytes()).sum();
-    let special = |read: &Read<W>| read.data.error_code != 0 || read.data.diverging_epoch.epoch >= 0;
-    reads.is_empty() || size as i64 >= min_bytes || reads.iter().any(special)
+/// A fetch of a session looks at the partitions that have news. They stay registered from request to request.
+async fn read_session<W: World>(
+    call: &Call<'_, W>,
+    asked: &Asked,
+    wanted: Vec<Wanted>,
+    id: i32,
+    watch: &Arc<Watch>,
+) -> Reads<W> {
+    let mut reads = Reads::new();
+    let read_registered = |reads: &mut Reads<W>, wanted: Vec<Wanted>| {
+        register(call, id, watch, &wanted);
+        read_all(call, asked, reads, wanted);
+    };
+    read_registered(&mut reads, wanted);
+    let Some(deadline) = asked.deadline() else { return reads };
+    while !is_enough(call, asked, &reads) && marked_before(deadline, watch).await {
+        read_registered(&mut reads, call.node.sessions.marked(id));
+    }
+    reads
 }
 
-/// One pass over all partitions, in their order, within the limits of the request.
-fn read_all<W: World>(call: &Call<'_, W>, asked: &Asked, wanted: Vec<Wanted>) -> Vec<Read<W>> {
-    let mut budget = Budget { left: asked.max_bytes(call), nothing_yet: true };
-    wanted.into_iter().map(|wanted| read_one(call, asked, wanted, &mut budget)).collect()
+/// Waits for a mark; false where time is up first.
+async fn marked_before(deadline: Instant, watch: &Watch) -> bool {
+    tokio::select! {
+        biased;
+        () = watch.is_marked() => true,
+        () = sleep_until(deadline) => false,
+    }
+}
+
+/// Before they are read, so that nothing is appended unseen: has the replicas of partitions mark them. A topic that was
+/// deleted and created again has other replicas.
+fn register<W: World>(call: &Call<'_, W>, id: i32, watch: &Arc<Watch>, wanted: &[Wanted]) {
+    call.node.sessions.register(id, wanted, |wanted, registration| {
+        let held = registration.as_ref().and_then(|held| held.downcast_ref::<Waiting<W::Disk>>());
+        match replica_of(call, wanted) {
+            Ok(replica) if held.is_some_and(|held| held.is_for(&replica)) => {}
+            Ok(replica) => *registration = Some(Box::new(replica.wait(watch, wanted.slot))),
+            Err(_) => *registration = None,
+        }
+    });
+}
+
+/// Trap 63: an answer goes at once where enough is there, or something is wrong.
+fn is_enough<W: World>(call: &Call<'_, W>, asked: &Asked, reads: &Reads<W>) -> bool {
+    let min_bytes = i64::from(asked.request.min_bytes).min(asked.max_bytes(call));
+    let special = |read: &Read<W>| read.data.error_code != 0 || read.data.diverging_epoch.epoch >= 0;
+    size_bytes(reads) >= min_bytes || reads.values().any(special)
+}
+
+fn size_bytes<W: World>(reads: &Reads<W>) -> i64 {
+    reads.values().map(|read| read.data.records.size_bytes() as i64).sum()
+}
+
+/// One pass over partitions, in their order, within the limits of the request and beside what else was read.
+fn read_all<W: World>(call: &Call<'_, W>, asked: &Asked, reads: &mut Reads<W>, wanted: Vec<Wanted>) {
+    for wanted in &wanted {
+        reads.remove(&wanted.place);
+    }
+    let (max_bytes, held) = (asked.max_bytes(call), size_bytes(reads));
+    let left = if max_bytes < 0 { max_bytes } else { (max_bytes - held).max(0) };
+    let mut budget = Budget { left, nothing_yet: held == 0 };
+    for wanted in wanted {
+        reads.insert(wanted.place, read_one(call, asked, wanted, &mut budget));
+    }
 }
 
 /// What an answer may still hold.
@@ -126,7 +183,7 @@ struct Budget {
 
 fn read_one<W: World>(call: &Call<'_, W>, asked: &Asked, wanted: Wanted, budget: &mut Budget) -> Read<W> {
     let partition = &wanted.partition;
-    let replica = match replica_of(call, &wanted, call.version() >= BY_ID) {
+    let replica = match replica_of(call, &wanted) {
         Ok(replica) => replica,
         Err(error) => return refused(wanted, error),
     };
@@ -157,7 +214,7 @@ fn read_one<W: World>(call: &Call<'_, W>, asked: &Asked, wanted: Wanted, budget:
             let size = info.slice.size_bytes();
             budget.left = (budget.left - size as i64).max(0);
             budget.nothing_yet &= size == 0;
-            found(wanted, info)
+            found(wanted, asked.isolation, info)
         }
     }
 }
@@ -195,7 +252,8 @@ pub(crate) fn claimed_epoch(epoch: i32) -> Option<LeaderEpoch> {
     Some(LeaderEpoch(epoch)).filter(|epoch| *epoch != LeaderEpoch::NONE)
 }
 
-fn replica_of<W: World>(call: &Call<'_, W>, wanted: &Wanted, by_id: bool) -> Result<Arc<Replica<W::Disk>>, ErrorCode> {
+fn replica_of<W: World>(call: &Call<'_, W>, wanted: &Wanted) -> Result<Arc<Replica<W::Disk>>, ErrorCode> {
+    let by_id = call.version() >= BY_ID;
     let TopicKey { name, id } = &wanted.topic;
     let partitions = &call.node.partitions;
     let hosted: Option<Arc<Hosted<W::Disk>>> = if by_id { partitions.topic_by_id(*id) } else { partitions.topic(name) };
@@ -230,13 +288,13 @@ fn refused_request(request: &FetchRequest, by_id: bool, error: ErrorCode) -> Fet
 
 /// Refused before the log was asked.
 fn refused<W: World>(wanted: Wanted, error: ErrorCode) -> Read<W> {
-    Read { data: failed(wanted.partition.partition, error), wanted, range: None }
+    Read { data: failed(wanted.partition.partition, error), wanted, range: None, is_at_end: false }
 }
 
 /// Refused by the log: Kafka's list of aborted transactions is null then, not empty.
 fn unread<W: World>(wanted: Wanted, error: ErrorCode) -> Read<W> {
     let data = PartitionData { aborted_transactions: None, ..failed(wanted.partition.partition, error) };
-    Read { wanted, data, range: None }
+    Read { wanted, data, range: None, is_at_end: false }
 }
 
 fn failed(partition: i32, error: ErrorCode) -> PartitionData {
@@ -249,7 +307,18 @@ fn failed(partition: i32, error: ErrorCode) -> PartitionData {
     }
 }
 
-fn found<W: World>(wanted: Wanted, info: ReadInfo<<W::Disk as milena_base::Disk>::File>) -> Read<W> {
+fn found<W: World>(
+    wanted: Wanted,
+    isolation: Isolation,
+    info: ReadInfo<<W::Disk as milena_base::Disk>::File>,
+) -> Read<W> {
+    let end = match isolation {
+        Isolation::ReadUncommitted => Some(info.marks.high_watermark),
+        Isolation::ReadCommitted => Some(info.marks.last_stable),
+        // The log end of a follower's leader moves without a word.
+        Isolation::LogEnd => None,
+    };
+    let is_at_end = info.diverging.is_none() && end.is_some_and(|end| Offset(wanted.partition.fetch_offset) >= end);
     let aborted = info.aborted.map(|aborted| {
         let each = aborted.iter();
         each.map(|one| AbortedTransaction { producer_id: one.producer_id.0, first_offset: one.first_offset.0 })
@@ -274,30 +343,30 @@ fn found<W: World>(wanted: Wanted, info: ReadInfo<<W::Disk as milena_base::Disk>
             Some(FileRange { file, position, size_bytes })
         }
     };
-    Read { wanted, data, range }
+    Read { wanted, data, range, is_at_end }
 }
 
 /// Keeps what the session has not told yet, and sends it.
-fn answer<W: World>(call: &Call<'_, W>, asked: &Asked, context: &Context, reads: Vec<Read<W>>) -> Outcome<W::Disk> {
+fn answer<W: World>(call: &Call<'_, W>, asked: &Asked, context: &Context, reads: Reads<W>) -> Outcome<W::Disk> {
     let (node, by_id) = (call.node, call.version() >= BY_ID);
     let mut ranges = Vec::new();
     let mut told = Vec::with_capacity(reads.len());
-    for mut read in reads {
+    for mut read in reads.into_values() {
         if let (Some(range), Records::External(external)) = (read.range, &mut read.data.records) {
             external.id = ranges.len();
             ranges.push(range);
         }
-        told.push((read.wanted, read.data));
+        told.push(Told { wanted: read.wanted, data: read.data, is_at_end: read.is_at_end });
     }
     let session_id = match context {
         Context::Sessionless => NO_SESSION,
-        Context::Full => node.sessions.grant(&told, by_id, fresh_id(&*node.world), node.world.now()),
-        Context::Incremental { id } => {
+        Context::Full => node.sessions.grant(&told, &asked.request, by_id, fresh_id(&*node.world), node.world.now()),
+        Context::Incremental { id, .. } => {
             told = node.sessions.news(*id, told);
             *id
         }
     };
-    let size: usize = told.iter().map(|(_, data)| data.records.size_bytes()).sum();
+    let size: usize = told.iter().map(|told| told.data.records.size_bytes()).sum();
     node.metrics.fetched_bytes.inc_by(size as u64);
     let mut node_endpoints = add_leader_hints(call, &mut told);
     if follower(&asked.request).is_some() {
@@ -309,7 +378,7 @@ fn answer<W: World>(call: &Call<'_, W>, asked: &Asked, context: &Context, reads:
 }
 
 /// KIP-951: a reader that asked the wrong node, or in an old epoch, is told who leads.
-fn add_leader_hints<W: World>(call: &Call<'_, W>, told: &mut [(Wanted, PartitionData)]) -> Vec<NodeEndpoint> {
+fn add_leader_hints<W: World>(call: &Call<'_, W>, told: &mut [Told]) -> Vec<NodeEndpoint> {
     let mut endpoints: Vec<NodeEndpoint> = Vec::new();
     if call.version() < LEADER_HINTS {
         return endpoints;
@@ -317,7 +386,7 @@ fn add_leader_hints<W: World>(call: &Call<'_, W>, told: &mut [(Wanted, Partition
     let image = call.node.image();
     let view = View { image: &image, listener: &call.peer.listener, version: call.version() };
     let wrong_leader = [ErrorCode::NotLeaderOrFollower.number(), ErrorCode::FencedLeaderEpoch.number()];
-    for (wanted, data) in told.iter_mut().filter(|(_, data)| wrong_leader.contains(&data.error_code)) {
+    for Told { wanted, data, .. } in told.iter_mut().filter(|told| wrong_leader.contains(&told.data.error_code)) {
         let topic = image.topic_by_id(wanted.topic.id);
         let Some(partition) = topic.and_then(|topic| topic.partitions.get(&data.partition_index)) else { continue };
         data.current_leader =
@@ -338,9 +407,9 @@ fn fresh_id<W: World>(world: &W) -> i32 {
 }
 
 /// Neighbours of the same topic share an entry, as in Kafka's answers.
-fn by_topic(told: Vec<(Wanted, PartitionData)>) -> Vec<FetchableTopicResponse> {
+fn by_topic(told: Vec<Told>) -> Vec<FetchableTopicResponse> {
     let mut topics: Vec<FetchableTopicResponse> = Vec::new();
-    for (Wanted { topic, .. }, data) in told {
+    for Told { wanted: Wanted { topic, .. }, data, .. } in told {
         match topics.last_mut() {
             Some(last) if last.topic == topic.name && last.topic_id == topic.id => last.partitions.push(data),
             _ => topics.push(FetchableTopicResponse { topic: topic.name, topic_id: topic.id, partitions: vec![data] }),

@@ -4,6 +4,7 @@
 mod client;
 mod endurance;
 mod every_version;
+mod fetch_sessions;
 mod metadata_log;
 mod offline;
 mod pipelining;
