@@ -76,7 +76,7 @@ impl<W: World, S: Kind<W>> Owned<W, S> {
         to
     }
 
-    /// One decision is one batch, appended at once, then replayed. Answers whether a flush is due.
+    /// One decision is one batch, appended at once, then replayed.
     pub(super) fn commit(
         &mut self,
         decision: &Decision<S::Response, S::Effect>,
