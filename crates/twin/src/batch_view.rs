@@ -14,7 +14,8 @@ const LENGTH_END: usize = 12;
 /// No scenario's records inflate to more.
 const INFLATED_BYTES_MAX: u64 = 16 << 20;
 const LOG_APPEND_TIME: i16 = 0x8;
-const CONTROL: i16 = 0x20;
+/// Control and transactional: a marker, whose time is that of the broker that wrote it.
+const MARKER: i16 = 0x30;
 
 /// All batches in `bytes`; a cut one at the end is shown by its size.
 pub(crate) fn view(bytes: &Bytes) -> Value {
@@ -69,7 +70,7 @@ fn header_and_records(bytes: &Bytes, fields: &mut Vec<(String, Value)>) -> Resul
     );
     put("LastOffsetDelta", Value::Int(decoder.i32()?.into()));
     let base_timestamp = decoder.i64()?;
-    let by_broker = attributes & CONTROL != 0;
+    let by_broker = attributes & MARKER == MARKER;
     put(if by_broker { "MarkerTimestamp" } else { "BaseTimestamp" }, Value::Int(base_timestamp));
     let stamped_by_broker = by_broker || attributes & LOG_APPEND_TIME != 0;
     put(if stamped_by_broker { "AppendTimestamp" } else { "MaxTimestamp" }, Value::Int(decoder.i64()?));

@@ -137,22 +137,23 @@ fn member_commits(x: &mut Exchange, group: &str, topic: &Topic, generation: i32,
 fn live_groups(x: &mut Exchange) {
     let (read, left) = (x.topic("read", 1, &[]), x.topic("left", 1, &[]));
     let group = x.name("g");
-    let reading = |member: &str| {
+    // What the two say of themselves differs, so that their order in an answer means nothing.
+    let reading = |member: &str, name: &str| {
         let mut request = join(&group, member);
-        request.protocols[0].metadata = subscription(&[&read.name], "");
+        request.protocols[0].metadata = subscription(&[&read.name], name);
         request
     };
-    let one = x.on("a").ask(3, &reading(""));
+    let one = x.on("a").ask(3, &reading("", "a"));
     x.ask(3, &sync(&group, &one, &[(&one.member_id, "all")]));
     // A rebalance is being prepared: nothing is forgotten.
-    x.on("b").send(3, &JoinGroupRequest { rebalance_timeout_ms: 20_000, ..reading("") });
+    x.on("b").send(3, &JoinGroupRequest { rebalance_timeout_ms: 20_000, ..reading("", "b") });
     x.still_waiting();
     member_commits(x.on("a"), &group, &read, one.generation_id, &one.member_id);
     member_commits(x, &group, &left, one.generation_id, &one.member_id);
     x.pause(LOOKED_THROUGH_MS);
     fetched(x, &group);
     // The assignment is awaited: still nothing.
-    let one = x.on("a").ask(3, &reading(&one.member_id));
+    let one = x.on("a").ask(3, &reading(&one.member_id, "a"));
     let two = x.on("b").receive::<JoinGroupRequest>();
     x.pause(LOOKED_THROUGH_MS);
     x.on("a").ask(7, &fetch_old(&group, None));
