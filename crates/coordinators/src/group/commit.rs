@@ -131,14 +131,14 @@ pub(super) fn commit_in_transaction(
     step: &mut Step<'_>,
     group: Option<&ClassicGroup>,
     request: TxnOffsetCommitRequest,
-) -> Result<TxnOffsetCommitResponse, (TxnOffsetCommitRequest, ErrorCode)> {
+) -> Result<TxnOffsetCommitResponse, Box<(TxnOffsetCommitRequest, ErrorCode)>> {
     let valid = match group {
         Some(group) => group.validate_transactional_commit(&request),
         None if request.generation_id < 0 => Ok(()),
         None => Err(ErrorCode::IllegalGeneration),
     };
     if let Err(error) = valid {
-        return Err((request, error));
+        return Err(Box::new((request, error)));
     }
     let mut response = TxnOffsetCommitResponse::default();
     for topic in request.topics {

@@ -426,7 +426,7 @@ impl GroupShard {
         decision.kind = BatchKind::InTransaction { producer_id, producer_epoch };
         let result = self
             .with_group(decision, &id, |group, step| commit::commit_in_transaction(step, group.as_deref(), request));
-        result.unwrap_or_else(|(request, error)| txn_offset_commit_error(&request, version, error))
+        result.unwrap_or_else(|refused| txn_offset_commit_error(&refused.0, version, refused.1))
     }
 
     fn delete_groups(&mut self, decision: &mut Decision<Response>, ids: Vec<String>) -> Vec<DeletableGroupResult> {
