@@ -252,13 +252,14 @@ impl<D: Disk> Replica<D> {
         world: &Arc<W>,
         offset: Offset,
     ) -> Result<(), Refused> {
-        let notify = Arc::new(Notify::new());
-        let _waiting = self.wait(&notify);
+        let watch = Arc::new(Watch::default());
+        let _waiting = self.wait(&watch, 0);
         if self.settings.load().acknowledges_after_flush() {
             self.flush(world, offset.next()).wait().await?;
         }
         while self.marks().ok_or(Refused::Offline)?.high_watermark <= offset {
-            notify.notified().await;
+            watch.is_marked().await;
+            watch.take();
         }
         Ok(())
     }
