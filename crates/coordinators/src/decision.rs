@@ -1,5 +1,7 @@
 //! What goes into a shard from its log, and what comes out of one step: values that the shell carries around.
 
+use core::convert::Infallible;
+
 use bytes::Bytes;
 use milena_base::Millis;
 use milena_protocol::{Offset, ProducerEpoch, ProducerId};
@@ -68,21 +70,30 @@ pub struct Marker {
 /// What follows from one event. The records are one batch, appended with [`Decision::timestamp`] and replayed
 /// before the shard is asked anything else.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Decision<R> {
+pub struct Decision<R, E = Infallible> {
     /// To be appended together, in this order; often empty.
     pub records: Vec<CoordinatorRecord>,
     /// What kind of batch they are.
     pub kind: BatchKind,
     /// Answers to this request or to ones that were parked. Should the append fail, each gets its error instead.
     pub replies: Vec<Reply<R>>,
+    /// To be carried out once the records are safe: see [`Shard::Effect`](crate::Shard::Effect). Should the append
+    /// fail, they are dropped.
+    pub effects: Vec<E>,
     /// The `now` that the decision was made with: the timestamp of its records.
     pub timestamp: Millis,
 }
 
-impl<R> Decision<R> {
+impl<R, E> Decision<R, E> {
     /// Nothing follows, yet.
-    pub fn at(now: Millis) -> Decision<R> {
-        Decision { records: Vec::new(), kind: BatchKind::Plain, replies: Vec::new(), timestamp: now }
+    pub fn at(now: Millis) -> Decision<R, E> {
+        Decision {
+            records: Vec::new(),
+            kind: BatchKind::Plain,
+            replies: Vec::new(),
+            effects: Vec::new(),
+            timestamp: now,
+        }
     }
 }
 

@@ -25,4 +25,4 @@ mod tests;
 pub use partition::partition_for;
 pub use request::{Context, Request, Response, refuse};
 pub use settings::Settings;
-pub use shard::{Counts, DeletedTopic, Event, GroupShard, ReplayError};
+pub use shard::{Counts, DeletedTopic, Event, GroupShard};

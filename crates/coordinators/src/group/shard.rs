@@ -1,6 +1,7 @@
 //! The machine that owns one partition of `__consumer_offsets`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::convert::Infallible;
 
 use milena_base::Millis;
 use milena_protocol::messages::delete_groups_response::DeletableGroupResult;
@@ -19,7 +20,7 @@ use super::record::{self, Parsed};
 use super::request::{leave_response, leaving_members, offset_commit_error, txn_offset_commit_error};
 use super::{Context, Request, Response, Settings, admin, commit, expiry};
 use crate::timers::Timers;
-use crate::{BatchKind, Decision, Entry, Origin, Reply, ReplyTo};
+use crate::{BatchKind, Decision, Entry, Origin, ReplayError, Reply, ReplyTo, Shard};
 
 /// What a shard is asked or told.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +35,7 @@ pub enum Event {
         /// What is asked.
         request: Request,
     },
-    /// Topics that the metadata no longer holds: their offsets are forgotten, a bounded number per [`GroupShard::tick`].
+    /// Topics that the metadata no longer holds: their offsets are forgotten, a bounded number per tick.
     TopicsDeleted(Vec<DeletedTopic>),
 }
 
@@ -45,19 +46,6 @@ pub struct DeletedTopic {
     pub id: Uuid,
     /// Its name.
     pub name: String,
-}
-
-/// Why an entry of the log cannot be replayed. The shell gives up the load and reports the partition.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReplayError {
-    /// A record of a known type is damaged.
-    #[error("the record at offset {offset} is damaged: {reason}")]
-    Damaged {
-        /// Where it stands.
-        offset: i64,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 /// Figures for metrics.
@@ -98,7 +86,7 @@ pub struct GroupShard {
 }
 
 impl GroupShard {
-    /// An empty shard, to be loaded: [`GroupShard::replay`] for the whole log, then [`GroupShard::loaded`].
+    /// An empty shard, to be loaded: [`Shard::replay`] for the whole log, then [`Shard::loaded`].
     pub fn new(settings: Settings) -> GroupShard {
         GroupShard {
             settings,
@@ -114,12 +102,34 @@ impl GroupShard {
             skipped_records: 0,
         }
     }
+}
 
-    /// Follows the log: first all of it, then each record of each decision, before anything else is asked.
-    ///
-    /// # Errors
-    /// If a record of a known type is damaged. Records of unknown types are skipped and counted.
-    pub fn replay(&mut self, at: Origin, entry: &Entry) -> Result<(), ReplayError> {
+impl Shard for GroupShard {
+    type Context = Context;
+    type Request = Request;
+    type Response = Response;
+    type Event = Event;
+    /// Groups only answer.
+    type Effect = Infallible;
+    type Counts = Counts;
+
+    fn asked(to: ReplyTo, context: Context, request: Request) -> Event {
+        Event::Request { to, context, request }
+    }
+
+    fn version(context: &Context) -> i16 {
+        context.version
+    }
+
+    fn failure(request: &Request, version: i16, error: ErrorCode) -> Response {
+        request.failure(version, error)
+    }
+
+    fn failed(response: Response, version: i16, error: ErrorCode) -> Response {
+        response.failed(version, error)
+    }
+
+    fn replay(&mut self, at: Origin, entry: &Entry) -> Result<(), ReplayError> {
         self.written = self.written.max(Some(at.offset));
         let producer = at.producer.map(|(producer, _)| producer);
         let record = match entry {
@@ -164,24 +174,8 @@ impl GroupShard {
         Ok(())
     }
 
-    fn touch(&mut self, id: &str, at: Offset) {
-        if let Some(group) = self.groups.get_mut(id) {
-            group.written = Some(at);
-        }
-    }
-
-    fn remove_group(&mut self, id: &str) {
-        let Some(group) = self.groups.remove(id) else { return };
-        let group_id = || id.to_owned();
-        for member in group.members.keys().chain(&group.pending_joins) {
-            self.timers.cancel(&Timer::Session { group: group_id(), member: member.clone() });
-        }
-        self.timers.cancel(&Timer::Join { group: group_id() });
-        self.timers.cancel(&Timer::Sync { group: group_id() });
-    }
-
     /// The whole log is replayed: sessions start, groups above the maximum size rebalance.
-    pub fn loaded(&mut self, now: Millis) -> Decision<Response> {
+    fn loaded(&mut self, now: Millis) -> Decision<Response> {
         self.is_live = true;
         self.timers.set(Timer::Expire, now + self.settings.offsets_retention_check_interval);
         let mut decision = Decision::at(now);
@@ -203,8 +197,7 @@ impl GroupShard {
         decision
     }
 
-    /// Decides about one event.
-    pub fn handle(&mut self, now: Millis, event: Event) -> Decision<Response> {
+    fn handle(&mut self, now: Millis, event: Event) -> Decision<Response> {
         let mut decision = Decision::at(now);
         match event {
             Event::Request { to, context, request } => self.answer(&mut decision, to, &context, request),
@@ -218,14 +211,11 @@ impl GroupShard {
         decision
     }
 
-    /// When [`GroupShard::tick`] wants to be called next.
-    pub fn next_deadline(&self) -> Option<Millis> {
+    fn next_deadline(&self) -> Option<Millis> {
         self.timers.next()
     }
 
-    /// Does one thing that is due at `now`, nothing if none is. The shell appends and replays, and calls again
-    /// while [`GroupShard::next_deadline`] is not later than `now`.
-    pub fn tick(&mut self, now: Millis) -> Decision<Response> {
+    fn tick(&mut self, now: Millis) -> Decision<Response> {
         let mut decision = Decision::at(now);
         let Some(timer) = self.timers.due(now) else { return decision };
         match timer {
@@ -240,8 +230,7 @@ impl GroupShard {
         decision
     }
 
-    /// This node is no longer the coordinator: everybody who waits is told so (NOT_COORDINATOR).
-    pub fn unloaded(mut self) -> Vec<Reply<Response>> {
+    fn unloaded(mut self) -> Vec<Reply<Response>> {
         let mut decision = Decision::at(Millis::NONE);
         let ids: Vec<String> = self.groups.keys().cloned().collect();
         for id in ids {
@@ -254,19 +243,36 @@ impl GroupShard {
         decision.replies
     }
 
-    /// Takes over changed settings; running timers keep their deadlines.
-    pub fn set_settings(&mut self, settings: Settings) {
-        self.settings = settings;
-    }
-
-    /// Figures for metrics. Looks at every group.
-    pub fn counts(&self) -> Counts {
+    fn counts(&self) -> Counts {
         Counts {
             groups: self.groups.len(),
             members: self.groups.values().map(|group| group.members.len()).sum(),
             offsets: self.offsets.count(),
             skipped_records: self.skipped_records,
         }
+    }
+}
+
+impl GroupShard {
+    /// Takes over changed settings; running timers keep their deadlines.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    fn touch(&mut self, id: &str, at: Offset) {
+        if let Some(group) = self.groups.get_mut(id) {
+            group.written = Some(at);
+        }
+    }
+
+    fn remove_group(&mut self, id: &str) {
+        let Some(group) = self.groups.remove(id) else { return };
+        let group_id = || id.to_owned();
+        for member in group.members.keys().chain(&group.pending_joins) {
+            self.timers.cancel(&Timer::Session { group: group_id(), member: member.clone() });
+        }
+        self.timers.cancel(&Timer::Join { group: group_id() });
+        self.timers.cancel(&Timer::Sync { group: group_id() });
     }
 
     /// Lets one group decide, and marks its answers with what was written of it.

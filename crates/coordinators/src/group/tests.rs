@@ -29,7 +29,7 @@ use milena_protocol::messages::{
 use milena_protocol::{ErrorCode, Message, Offset, Uuid};
 
 use super::{Context, Event, GroupShard, Request, Response, Settings, refuse};
-use crate::{BatchKind, CoordinatorRecord, Decision, Entry, Origin, ReplyTo};
+use crate::{BatchKind, CoordinatorRecord, Decision, Entry, Origin, ReplyTo, Shard};
 
 const SESSION_MS: i32 = 10_000;
 const REBALANCE_MS: i32 = 60_000;
