@@ -43,6 +43,8 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::IncrementalAlterConfigs,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -209,6 +211,8 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         ApiKey::DeleteGroups => serve!(call, decoder, api::groups::delete_groups),
         ApiKey::IncrementalAlterConfigs => serve!(call, decoder, api::configs::incremental_alter_configs),
         ApiKey::OffsetDelete => serve!(call, decoder, api::groups::offset_delete),
+        ApiKey::ConsumerGroupHeartbeat => serve!(call, decoder, api::consumer_groups::consumer_group_heartbeat),
+        ApiKey::ConsumerGroupDescribe => serve!(call, decoder, api::consumer_groups::consumer_group_describe),
         ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
         ApiKey::DescribeTopicPartitions => serve!(call, decoder, api::cluster::describe_topic_partitions),
         ApiKey::Produce => unreachable!("dispatched by itself"),
@@ -226,9 +230,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         | ApiKey::TxnOffsetCommit
         | ApiKey::DescribeProducers
         | ApiKey::DescribeTransactions
-        | ApiKey::ListTransactions
-        | ApiKey::ConsumerGroupHeartbeat
-        | ApiKey::ConsumerGroupDescribe => unreachable!("not in SERVED"),
+        | ApiKey::ListTransactions => unreachable!("not in SERVED"),
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use milena_base::Millis;
 use milena_coordinators::group::{Context, DeletedTopic, Event, GroupShard, Request, Response, partition_for};
 use milena_coordinators::{CoordinatorRecord, Decision, Entry, Origin, Reply, ReplyTo};
+use milena_metadata::image::Image;
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::{ErrorCode, LeaderEpoch, Offset};
 use parking_lot::RwLock;
@@ -45,6 +46,8 @@ pub(crate) enum Message<W: World> {
     Stop { partition: i32 },
     /// A request of a client.
     Ask { partition: i32, context: Context, request: Request, answer: oneshot::Sender<Response> },
+    /// A newer image: what groups subscribe to, and their settings.
+    MetadataChanged { image: Image, has_new_topics: bool, have_topics_changed: bool },
     /// Topics that are gone: their offsets go too.
     TopicsDeleted(Vec<DeletedTopic>),
     /// The high watermark of the partition may have moved.
@@ -97,6 +100,14 @@ impl<W: World> Shards<W> {
     fn still_leads(&self, partition: i32, replica: &Arc<Replica<W::Disk>>, epoch: LeaderEpoch) -> bool {
         let led = self.led.read();
         led.get(&partition).is_some_and(|(known, since)| Arc::ptr_eq(known, replica) && *since == epoch)
+    }
+
+    /// Hands every shard a newer image.
+    pub(crate) async fn metadata_changed(&self, image: &Image, has_new_topics: bool, have_topics_changed: bool) {
+        for mailbox in &self.mailboxes {
+            let image = image.clone();
+            let _ = mailbox.send(Message::MetadataChanged { image, has_new_topics, have_topics_changed }).await;
+        }
     }
 
     /// Tells every shard about topics that are gone.
@@ -204,6 +215,13 @@ impl<W: World> Thread<W> {
             Message::LoadEnded { partition, load, complete } => self.load_ended(partition, load, complete),
             Message::Stop { partition } => self.stop(partition),
             Message::Ask { partition, context, request, answer } => self.ask(partition, context, request, answer),
+            Message::MetadataChanged { image, has_new_topics, have_topics_changed } => {
+                let now = self.node.world.now();
+                for partition in self.shards.keys().copied().collect::<Vec<_>>() {
+                    let image = image.clone();
+                    self.handle(partition, now, Event::Metadata { image, has_new_topics, have_topics_changed });
+                }
+            }
             Message::TopicsDeleted(topics) => {
                 let now = self.node.world.now();
                 for partition in self.shards.keys().copied().collect::<Vec<_>>() {
@@ -251,6 +269,8 @@ impl<W: World> Thread<W> {
             return;
         }
         owned.loading = None;
+        let image = Image::clone(&self.node.image());
+        owned.shard.set_image(image, false, true);
         let decision = owned.shard.loaded(self.node.world.now());
         let counts = owned.shard.counts();
         if counts.groups > 0 {

@@ -42,6 +42,12 @@ pub(super) enum Timer {
     Join { group: String },
     /// Whoever has not synced is removed.
     Sync { group: String },
+    /// A member of a consumer group was silent for too long.
+    ConsumerSession { group: String, member: String },
+    /// A member of a consumer group did not give partitions back in time.
+    ConsumerRebalance { group: String, member: String },
+    /// Regular expressions of a consumer group are to be resolved.
+    Regex { group: String },
     /// Offsets and groups are looked through for expiry.
     Expire,
     /// Offsets of deleted topics are being forgotten.

@@ -16,6 +16,7 @@ use milena_protocol::messages::{
 use milena_protocol::{ErrorCode, Uuid};
 
 use super::classic::{ClassicGroup, State, Step};
+use super::kind::Group;
 use super::offsets::{Committed, Offsets};
 use super::record;
 use super::request::no_offset;
@@ -42,7 +43,7 @@ impl ClassicGroup {
         if self.state == State::Completing { Err(ErrorCode::RebalanceInProgress) } else { Ok(()) }
     }
 
-    fn validate_offset_delete(&self) -> Result<(), ErrorCode> {
+    pub(super) fn validate_offset_delete(&self) -> Result<(), ErrorCode> {
         match self.state {
             State::Empty => Ok(()),
             _ if self.is_consumer() => Ok(()),
@@ -67,6 +68,11 @@ pub(super) fn commit(
     {
         group.refresh_session(step, &request.member_id);
     }
+    Ok(write(step, request))
+}
+
+/// Writes the offsets of a commit that may be made, but for those whose metadata is too long.
+pub(super) fn write(step: &mut Step<'_>, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let expire_timestamp = match request.retention_time_ms {
         -1 => -1,
         retention => (step.now + Millis(retention)).0,
@@ -97,7 +103,7 @@ pub(super) fn commit(
         }
         response.topics.push(OffsetCommitResponseTopic { name: topic.name, topic_id: topic.topic_id, partitions });
     }
-    Ok(response)
+    response
 }
 
 fn validate(group: Option<&ClassicGroup>, request: &OffsetCommitRequest, version: i16) -> Result<(), ErrorCode> {
@@ -162,7 +168,7 @@ fn is_same_topic(one: Uuid, other: Uuid) -> bool {
 /// One OffsetDelete. Offsets of topics that a member is subscribed to stay.
 pub(super) fn delete(
     records: &mut Vec<CoordinatorRecord>,
-    group: Option<&ClassicGroup>,
+    group: Option<Group<'_>>,
     offsets: &Offsets,
     request: OffsetDeleteRequest,
 ) -> OffsetDeleteResponse {

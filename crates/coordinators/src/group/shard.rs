@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use milena_base::Millis;
+use milena_metadata::image::Image;
 use milena_protocol::messages::delete_groups_response::DeletableGroupResult;
 use milena_protocol::messages::leave_group_request::MemberIdentity;
 use milena_protocol::messages::leave_group_response::MemberResponse;
@@ -10,17 +11,18 @@ use milena_protocol::messages::{HeartbeatResponse, JoinGroupRequest, OffsetCommi
 use milena_protocol::{ErrorCode, Offset, Uuid};
 
 use super::classic::{ClassicGroup, State, Step, Timer};
+use super::consumer::Consumers;
+use super::kind::Group;
 use super::member::Parked;
 use super::offsets::Offsets;
 use super::record::{self, Parsed};
-use super::request::{leave_response, leaving_members, offset_commit_error};
+use super::request::{leave_response, leaving_members, offset_commit_error, offset_fetch_error};
 use super::{Context, Request, Response, Settings, admin, commit, expiry};
 use crate::timers::Timers;
 use crate::{Decision, Entry, Origin, Reply, ReplyTo};
 
 /// What a shard is asked or told.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly every event is a request")]
 pub enum Event {
     /// A request of a client that [`refuse`](super::refuse) let pass.
     Request {
@@ -30,6 +32,15 @@ pub enum Event {
         context: Context,
         /// What is asked.
         request: Request,
+    },
+    /// A newer image. What consumer groups subscribe to may have changed.
+    Metadata {
+        /// The image.
+        image: Image,
+        /// Whether it has topics that the one before did not have.
+        has_new_topics: bool,
+        /// Whether any topic is new, gone or grown, or a replica's rack another one.
+        have_topics_changed: bool,
     },
     /// Topics that the metadata no longer holds: their offsets are forgotten, a bounded number per [`GroupShard::tick`].
     TopicsDeleted(Vec<DeletedTopic>),
@@ -78,6 +89,8 @@ pub struct Counts {
 pub struct GroupShard {
     settings: Settings,
     groups: BTreeMap<String, ClassicGroup>,
+    /// Consumer groups: no id is in both maps.
+    consumers: Consumers,
     offsets: Offsets,
     timers: Timers<Timer>,
     /// Loaded: what is replayed now was decided here.
@@ -100,6 +113,7 @@ impl GroupShard {
         GroupShard {
             settings,
             groups: BTreeMap::new(),
+            consumers: Consumers::default(),
             offsets: Offsets::default(),
             timers: Timers::new(),
             is_live: false,
@@ -133,7 +147,7 @@ impl GroupShard {
         match record::parse(record).map_err(|error| damaged(error.to_string()))? {
             Parsed::Unknown => self.skipped_records += 1,
             Parsed::Offset(key, value) => {
-                if value.is_some() && !self.groups.contains_key(&key.group) {
+                if value.is_some() && self.find(&key.group).is_none() {
                     // Offsets without members make a simple group. It was empty all the time.
                     self.groups.insert(key.group.clone(), ClassicGroup::new(None));
                 }
@@ -144,7 +158,17 @@ impl GroupShard {
                 self.written_for_all = Some(at.offset);
                 self.remove_group(&key.group);
             }
+            Parsed::Consumer(change) => {
+                if !change.is_tombstone() {
+                    // At most a simple group, which is no more than its offsets.
+                    self.remove_group(&change.group);
+                }
+                if self.consumers.replay(at.offset, change) {
+                    self.written_for_all = Some(at.offset);
+                }
+            }
             Parsed::Group(key, Some(value)) => {
+                self.consumers.groups.remove(&key.group);
                 match self.groups.get_mut(&key.group) {
                     Some(group) if self.is_live => group.adopt(value),
                     _ => {
@@ -163,6 +187,15 @@ impl GroupShard {
         if let Some(group) = self.groups.get_mut(id) {
             group.written = Some(at);
         }
+        if let Some(group) = self.consumers.groups.get_mut(id) {
+            group.written = Some(at);
+        }
+    }
+
+    /// The group of that name, whatever its kind.
+    fn find(&self, id: &str) -> Option<Group<'_>> {
+        let consumer = || self.consumers.groups.get(id).map(Group::Consumer);
+        self.groups.get(id).map(Group::Classic).or_else(consumer)
     }
 
     fn remove_group(&mut self, id: &str) {
@@ -191,6 +224,10 @@ impl GroupShard {
                 }
             });
         }
+        let ids: Vec<String> = self.consumers.groups.keys().cloned().collect();
+        for id in ids {
+            self.with_consumers(&mut decision, &id, |consumers, _, step| consumers.start_timers(step));
+        }
         decision
     }
 
@@ -199,6 +236,9 @@ impl GroupShard {
         let mut decision = Decision::at(now);
         match event {
             Event::Request { to, context, request } => self.answer(&mut decision, to, &context, request),
+            Event::Metadata { image, has_new_topics, have_topics_changed } => {
+                self.set_image(image, has_new_topics, have_topics_changed);
+            }
             Event::TopicsDeleted(topics) => {
                 self.forgetting.extend(topics);
                 if !self.forgetting.is_empty() {
@@ -207,6 +247,11 @@ impl GroupShard {
             }
         }
         decision
+    }
+
+    /// Takes over a newer image, see [`Event::Metadata`]; a shard needs one before [`GroupShard::loaded`].
+    pub fn set_image(&mut self, image: Image, has_new_topics: bool, have_topics_changed: bool) {
+        self.consumers.set_image(image, has_new_topics, have_topics_changed);
     }
 
     /// When [`GroupShard::tick`] wants to be called next.
@@ -222,6 +267,15 @@ impl GroupShard {
         match timer {
             Timer::Expire => self.expire(&mut decision),
             Timer::Forget => self.forget(&mut decision),
+            Timer::ConsumerSession { group, member } => {
+                self.with_consumers(&mut decision, &group, |groups, _, step| groups.expired(step, &member, true));
+            }
+            Timer::ConsumerRebalance { group, member } => {
+                self.with_consumers(&mut decision, &group, |groups, _, step| groups.expired(step, &member, false));
+            }
+            Timer::Regex { group } => {
+                self.with_consumers(&mut decision, &group, |groups, _, step| groups.resolve(step));
+            }
             Timer::Join { group } => self.with_known(&mut decision, &group, ClassicGroup::join_expired),
             Timer::Sync { group } => self.with_known(&mut decision, &group, ClassicGroup::sync_expired),
             Timer::Session { group, member } => {
@@ -253,8 +307,8 @@ impl GroupShard {
     /// Figures for metrics. Looks at every group.
     pub fn counts(&self) -> Counts {
         Counts {
-            groups: self.groups.len(),
-            members: self.groups.values().map(|group| group.members.len()).sum(),
+            groups: self.groups.len() + self.consumers.groups.len(),
+            members: self.groups.values().map(|group| group.members.len()).sum::<usize>() + self.consumers.members(),
             offsets: self.offsets.count(),
             skipped_records: self.skipped_records,
         }
@@ -296,8 +350,31 @@ impl GroupShard {
         });
     }
 
+    /// Lets the consumer groups decide about one of theirs; the classic group of that name is at hand.
+    fn with_consumers<T>(
+        &mut self,
+        decision: &mut Decision<Response>,
+        id: &str,
+        decide: impl FnOnce(&mut Consumers, Option<&ClassicGroup>, &mut Step<'_>) -> T,
+    ) -> T {
+        let mut step = Step {
+            now: decision.timestamp,
+            group_id: id,
+            settings: &self.settings,
+            timers: &mut self.timers,
+            records: &mut decision.records,
+            replies: &mut Vec::new(),
+        };
+        decide(&mut self.consumers, self.groups.get(id), &mut step)
+    }
+
     fn written_of(&self, id: &str) -> Option<Offset> {
-        self.groups.get(id).and_then(|group| group.written).max(self.written_for_all)
+        let written = match self.find(id) {
+            Some(Group::Classic(group)) => group.written,
+            Some(Group::Consumer(group)) => group.written,
+            None => None,
+        };
+        written.max(self.written_for_all)
     }
 
     fn answer(&mut self, decision: &mut Decision<Response>, to: ReplyTo, context: &Context, request: Request) {
@@ -340,18 +417,41 @@ impl GroupShard {
             }
             Request::OffsetFetch { group, require_stable } => {
                 written = self.written_of(&group.group_id);
-                Response::OffsetFetch(commit::fetch(&self.offsets, group, require_stable))
+                let consumer = self.consumers.groups.get(&group.group_id);
+                match consumer.map_or(Ok(()), |consumer| consumer.validate_fetch(&group)) {
+                    Ok(()) => Response::OffsetFetch(commit::fetch(&self.offsets, group, require_stable)),
+                    Err(error) => Response::OffsetFetch(offset_fetch_error(&group, version, error)),
+                }
             }
             Request::OffsetDelete(request) => {
                 written = self.written_of(&request.group_id);
-                let group = self.groups.get(&request.group_id);
+                let group = self.find(&request.group_id);
                 Response::OffsetDelete(commit::delete(&mut decision.records, group, &self.offsets, request))
             }
+            Request::ConsumerHeartbeat(request) => {
+                written = self.written_of(&request.group_id);
+                let id = request.group_id.clone();
+                let is_new = self.find(&id).is_none();
+                if is_new && self.consumers.groups.len() + self.groups.len() >= self.settings.groups_max {
+                    Request::ConsumerHeartbeat(request).failure(version, ErrorCode::CoordinatorLoadInProgress)
+                } else {
+                    let beat = |consumers: &mut Consumers, classic: Option<&ClassicGroup>, step: &mut Step<'_>| {
+                        consumers.heartbeat(step, context, &request, classic)
+                    };
+                    Response::ConsumerHeartbeat(self.with_consumers(decision, &id, beat))
+                }
+            }
+            Request::ConsumerDescribe(ids) => {
+                let is_classic = |id: &String| self.groups.contains_key(id);
+                let described = ids.iter().map(|id| self.consumers.describe(&self.settings, id, is_classic(id)));
+                Response::ConsumerDescribe(described.collect())
+            }
             Request::DescribeGroups(ids) => {
-                let described = ids.iter().map(|id| admin::describe(id, self.groups.get(id), version));
+                let is_consumer = |id: &String| self.consumers.groups.contains_key(id);
+                let described = ids.iter().map(|id| admin::describe(id, self.groups.get(id), is_consumer(id), version));
                 Response::DescribeGroups(described.collect())
             }
-            Request::ListGroups(request) => Response::ListGroups(admin::list(&self.groups, &request)),
+            Request::ListGroups(request) => Response::ListGroups(admin::list(&self.groups, &self.consumers, &request)),
             Request::DeleteGroups(ids) => Response::DeleteGroups(self.delete_groups(decision, ids)),
         };
         decision.replies.push(Reply { to, response, written });
@@ -362,6 +462,17 @@ impl GroupShard {
         let parked = Parked { to, version: context.version };
         let id = request.group_id.clone();
         let is_new = !self.groups.contains_key(&id);
+        match self.consumers.groups.get(&id) {
+            Some(consumer) if !consumer.is_empty() => {
+                let error = ErrorCode::InconsistentGroupProtocol;
+                return self.with_group(decision, &id, |_, step| step.refuse_join(parked, &request.member_id, error));
+            }
+            // An empty consumer group gives way; the replay of its tombstones removes it.
+            Some(consumer) if request.member_id.is_empty() => {
+                Group::Consumer(consumer).tombstones(&mut decision.records, &id);
+            }
+            _ => {}
+        }
         if is_new && request.member_id.is_empty() {
             if self.groups.len() >= self.settings.groups_max {
                 let refuse = |step: &mut Step<'_>| step.refuse_join(parked, "", ErrorCode::CoordinatorLoadInProgress);
@@ -388,6 +499,12 @@ impl GroupShard {
         version: i16,
     ) -> OffsetCommitResponse {
         let id = request.group_id.clone();
+        if let Some(consumer) = self.consumers.groups.get(&id) {
+            return match consumer.validate_commit(&request, version) {
+                Ok(()) => self.with_consumers(decision, &id, |_, _, step| commit::write(step, request)),
+                Err(error) => offset_commit_error(&request, error),
+            };
+        }
         if !self.groups.contains_key(&id) && self.groups.len() >= self.settings.groups_max {
             return offset_commit_error(&request, ErrorCode::CoordinatorLoadInProgress);
         }
@@ -400,7 +517,7 @@ impl GroupShard {
         let mut seen = BTreeSet::new();
         let once = ids.into_iter().filter(|id| seen.insert(id.clone()));
         let result = once.map(|group_id| {
-            let group = self.groups.get(&group_id);
+            let group = self.find(&group_id);
             let error = admin::delete(&mut decision.records, &group_id, group, &self.offsets);
             DeletableGroupResult { group_id, error_code: error.number() }
         });
@@ -411,7 +528,14 @@ impl GroupShard {
     fn expire(&mut self, decision: &mut Decision<Response>) {
         let now = decision.timestamp;
         let retention = self.settings.offsets_retention;
-        for (seen, (id, group)) in self.groups.range(self.expire_from.clone()..).enumerate() {
+        let classic = self.groups.range(self.expire_from.clone()..).map(|(id, group)| (id, Group::Classic(group)));
+        let consumer = self.consumers.groups.range(self.expire_from.clone()..);
+        let consumer = consumer.map(|(id, group)| (id, Group::Consumer(group)));
+        // No more of either kind than the step looks at, in the order of their names.
+        let mut groups: Vec<(&String, Group<'_>)> =
+            classic.take(expiry::GROUPS_PER_STEP + 1).chain(consumer.take(expiry::GROUPS_PER_STEP + 1)).collect();
+        groups.sort_by_key(|(id, _)| *id);
+        for (seen, (id, group)) in groups.into_iter().enumerate() {
             let is_done = seen < expiry::GROUPS_PER_STEP
                 && expiry::expire(&mut decision.records, now, retention, id, group, &self.offsets);
             if !is_done {
@@ -445,6 +569,10 @@ impl GroupShard {
     /// If an invariant is broken.
     pub fn check(&self) {
         self.offsets.check();
+        for (id, group) in &self.consumers.groups {
+            group.check();
+            assert!(!self.groups.contains_key(id), "{id} is of one kind");
+        }
         for (id, group) in &self.groups {
             group.check();
             if !self.is_live {
