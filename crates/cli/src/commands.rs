@@ -3,6 +3,7 @@
 mod bench;
 mod config;
 mod consume;
+mod docs;
 mod format;
 mod group;
 mod produce;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     /// Show and change settings
     #[command(subcommand)]
     Config(config::Command),
+    /// Print settings, metrics and APIs of this binary
+    Docs(docs::Arguments),
     /// Measure how fast records go in and come out
     #[command(subcommand)]
     Bench(bench::Command),
@@ -52,6 +55,7 @@ pub(crate) async fn run(command: Command, target: &Target, output: &Output) -> R
         Command::Consume(arguments) => consume::run(arguments, target, output).await,
         Command::Group(command) => group::run(command, target, output).await,
         Command::Config(command) => config::run(command, target, output).await,
+        Command::Docs(arguments) => docs::run(&arguments, output),
         Command::Bench(command) => bench::run(command, target, output).await,
     }
 }

@@ -104,13 +104,79 @@ fn a_group_goes_on_where_it_has_been_and_can_be_reset() {
     let consume = ["consume", "t", "--group", "g", "--from-beginning", "-n", "2"];
     assert_eq!(server.run(&consume), "1\n2\n");
     assert_eq!(server.run(&consume), "3\n4\n");
-    server.run(&["group", "reset", "g", "--to-offset", "1"]);
+    server.run(&["group", "reset", "g", "--to-offset", "1", "--execute"]);
     let described: Value = serde_json::from_str(&server.run(&["group", "describe", "g", "--output", "json"])).unwrap();
     assert_eq!(described["partitions"][0]["committed_offset"], 1);
     assert_eq!(described["partitions"][0]["lag"], 3);
     assert_eq!(server.run(&consume), "2\n3\n");
     server.run(&["group", "delete", "g"]);
     assert_eq!(failure(&server.run_with(&["group", "describe", "g"], "")).0, 1);
+}
+
+/// Where each partition of a reset goes.
+fn moved(server: &Server, arguments: &[&str]) -> Vec<i64> {
+    let printed = server.run(&[&["group", "reset", "g", "--output", "json"], arguments].concat());
+    let rows: Value = serde_json::from_str(&printed).unwrap();
+    rows.as_array().unwrap().iter().map(|row| row["to"].as_i64().unwrap()).collect()
+}
+
+#[test]
+fn a_group_is_reset_by_every_strategy_of_kafkas_tool() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t", "--partitions", "2"]);
+    let record =
+        |partition, timestamp| format!("{{\"value\":\"v\",\"partition\":{partition},\"timestamp\":{timestamp}}}\n");
+    let records: String = [(0, 1000), (0, 2000), (0, 3000), (1, 1000)].map(|(at, time)| record(at, time)).concat();
+    stdout(&server.run_with(&["produce", "t", "--format", "json"], &records));
+    server.run(&["group", "reset", "g", "--topic", "t", "--to-latest", "--execute"]);
+
+    assert_eq!(moved(&server, &["--to-earliest"]), [0, 0]);
+    assert_eq!(moved(&server, &["--to-current"]), [3, 1], "and nothing was stored by the one before");
+    assert_eq!(moved(&server, &["--to-datetime", "1970-01-01T00:00:02.000"]), [1, 1]);
+    assert_eq!(moved(&server, &["--by-duration", "P1D"]), [3, 1]);
+    assert_eq!(moved(&server, &["--by-duration", "P36500D"]), [0, 0]);
+    assert_eq!(moved(&server, &["--shift-by", "-2"]), [1, 0]);
+    assert_eq!(moved(&server, &["--topic", "t:0", "--to-offset", "2"]), [2]);
+    assert_eq!(moved(&server, &["--topic", "t", "--to-offset", "99"]), [3, 1], "never outside of the log");
+
+    let exported = server.run(&["group", "reset", "g", "--shift-by", "-1", "--export"]);
+    assert_eq!(exported, "t,0,2\nt,1,0\n");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("offsets.csv");
+    std::fs::write(&file, exported).unwrap();
+    assert_eq!(moved(&server, &["--from-file", file.to_str().unwrap(), "--execute"]), [2, 0]);
+    assert_eq!(moved(&server, &["--to-current", "--all-topics"]), [2, 0]);
+}
+
+#[test]
+fn a_reset_says_what_keeps_it_from_its_work() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t", "--partitions", "1"]);
+    let refused = |arguments: &[&str]| failure(&server.run_with(&[&["group", "reset", "g"], arguments].concat(), ""));
+    let (code, message) = refused(&["--to-earliest"]);
+    assert!(code == 1 && message.contains("--topic"), "{message}");
+    let (code, message) = refused(&["--to-earliest", "--topic", "t:5"]);
+    assert!(code == 1 && message.contains("no partition 5"), "{message}");
+    let (code, message) = refused(&["--shift-by", "1", "--topic", "t"]);
+    assert!(code == 1 && message.contains("--to-earliest"), "{message}");
+    let (code, message) = refused(&["--from-file", "/nowhere"]);
+    assert!(code == 1 && message.contains("/nowhere"), "{message}");
+    let both = server.run_with(&["group", "reset", "g", "--to-earliest", "--execute", "--dry-run"], "");
+    assert_eq!(both.status.code(), Some(2));
+}
+
+#[test]
+fn offsets_of_a_group_are_deleted_one_by_one() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t", "--partitions", "2"]);
+    server.run(&["group", "reset", "g", "--topic", "t", "--to-latest", "--execute"]);
+    let deleted: Value =
+        serde_json::from_str(&server.run(&["group", "delete-offsets", "g", "-t", "t:1", "--output", "json"])).unwrap();
+    assert_eq!(deleted, serde_json::json!([{"topic": "t", "partition": 1, "offset": 0}]));
+    let described: Value = serde_json::from_str(&server.run(&["group", "describe", "g", "--output", "json"])).unwrap();
+    assert_eq!(described["partitions"].as_array().map(Vec::len), Some(1));
+    let (code, message) = failure(&server.run_with(&["group", "delete-offsets", "g", "-t", "t:1"], ""));
+    assert!(code == 1 && message.contains("group describe g"), "{message}");
 }
 
 #[test]

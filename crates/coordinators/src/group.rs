@@ -1,6 +1,5 @@
 //! Groups over one partition of `__consumer_offsets`: classic groups and committed offsets. What the wire says is
-//! in [`request`]; the machine is [`GroupShard`]; consumer groups of KIP-848 are
-//! in `consumer`.
+//! in [`request`]; the machine is [`GroupShard`]; consumer groups of KIP-848 are in `consumer`.
 //!
 //! Source: `GroupMetadataManager`, `ClassicGroup` and `OffsetMetadataManager` of Kafka 4.3.1.
 
@@ -8,12 +7,15 @@ mod admin;
 mod classic;
 mod commit;
 mod consumer;
+mod event;
 mod expiry;
 mod join;
 mod kind;
 mod member;
 mod offsets;
 mod partition;
+#[cfg(test)]
+mod planted;
 mod rebalance;
 mod record;
 pub mod request;
@@ -24,7 +26,8 @@ mod sync;
 mod tests;
 
 pub use consumer::Assignor;
+pub use event::{Counts, DeletedTopic, Event};
 pub use partition::partition_for;
 pub use request::{Context, Request, Response, refuse};
 pub use settings::{ConsumerSettings, Settings};
-pub use shard::{Counts, DeletedTopic, Event, GroupShard, ReplayError};
+pub use shard::GroupShard;

@@ -4,7 +4,8 @@
 //! The contract between a shard and the shell that runs it, for every event:
 //!
 //! ```text
-//!   handle(now, event) ──► Decision { records, replies }
+//!   handle(now, event) ──► Decision { records, replies, effects }
+//!                              │         │        └── carried out once the records are safe; answered by an event
 //!                              │         └── each leaves when the high watermark has passed
 //!                              ▼             both its `written` and this decision's records
 //!                     one batch, appended at once
@@ -18,8 +19,10 @@
 //! **Invariant:** no clock, no random numbers, no threads, no files, no connections; nothing a client sends and
 //! nothing a log holds may panic.
 
+mod contract;
 mod decision;
 pub mod group;
 mod timers;
 
-pub use decision::{CoordinatorRecord, Decision, Entry, Origin, Reply, ReplyTo};
+pub use contract::{ReplayError, Shard};
+pub use decision::{BatchKind, CoordinatorRecord, Decision, Entry, Marker, Origin, Reply, ReplyTo};

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use milena_base::disk::Entry;
@@ -43,19 +44,35 @@ struct Tree {
 /// Bytes by which files may still grow; `None` for no bound.
 type Room = Arc<Mutex<Option<u64>>>;
 
-/// Changes that still happen; `None` for no bound.
+/// What becomes of changes; shared by all files that were opened since the last crash.
 #[derive(Debug, Clone, Default)]
-struct Changes(Arc<Mutex<Option<u64>>>);
+struct Changes(Arc<Device>);
+
+#[derive(Debug, Default)]
+struct Device {
+    /// Changes that still happen; `None` for no bound.
+    left: Mutex<Option<u64>>,
+    /// No flush of a file succeeds any more.
+    is_broken: AtomicBool,
+}
 
 impl Changes {
     fn take(&self) -> io::Result<()> {
-        match &mut *self.0.lock() {
+        match &mut *self.0.left.lock() {
             None => Ok(()),
             Some(0) => Err(io::Error::other("the machine is off")),
             Some(left) => {
                 *left -= 1;
                 Ok(())
             }
+        }
+    }
+
+    fn take_flush(&self) -> io::Result<()> {
+        self.take()?;
+        match self.0.is_broken.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("the device is broken")),
+            false => Ok(()),
         }
     }
 }
@@ -110,7 +127,12 @@ impl MemoryDisk {
     /// Lets so many changes of files and names happen; then every further one fails, as if the machine had stopped
     /// there. [`MemoryDisk::crash`] lifts the bound.
     pub fn stop_after(&self, changes: u64) {
-        *self.tree.lock().changes.0.lock() = Some(changes);
+        *self.tree.lock().changes.0.left.lock() = Some(changes);
+    }
+
+    /// Lets every flush of a file fail from now on.
+    pub fn break_flushes(&self) {
+        self.tree.lock().changes.0.is_broken.store(true, Ordering::Relaxed);
     }
 
     /// Loses power: names and contents that were not flushed are gone. Open files belong to the past: drop them.
@@ -421,7 +443,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.changes.take()?;
+        self.changes.take_flush()?;
         self.contents.lock().flush();
         Ok(())
     }

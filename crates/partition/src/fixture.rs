@@ -59,7 +59,7 @@ pub(crate) fn append<D: Disk>(
     let name = partition.topic_partition().clone();
     let rules = Rules::new(&settings, &name, Origin::Client);
     let valid = validate(batch(records, options), &rules, Millis(now)).unwrap();
-    partition.append(Millis(now), &valid, None)
+    partition.append(Millis(now), &valid, None, Voucher::NotNeeded)
 }
 
 /// Opens and leads.

@@ -8,6 +8,7 @@
 //! ```
 //! Source: `LocalLog`, `UnifiedLog` in Kafka 4.3.1.
 
+mod figures;
 mod open;
 mod retention;
 
@@ -20,6 +21,8 @@ use milena_base::disk::replace_file;
 use milena_base::{Disk, DiskFile, Millis, Random};
 use milena_protocol::records::{Batch, BatchError, BatchHeader, HEADER_BYTES, RecordView};
 use milena_protocol::{LeaderEpoch, Offset};
+
+pub use figures::Figures;
 
 use crate::epochs::LeaderEpochs;
 use crate::segment::{Place, Segment};
@@ -456,7 +459,8 @@ impl<D: Disk> Log<D> {
         let segment = &mut self.segments[at];
         transactions::append(&self.disk, &segment.path(names::TRANSACTION_INDEX), aborted)?;
         segment.has_transaction_index = true;
-        segment.is_dirty = true;
+        // As long as the segment is active its flush leaves the indexes out; they have to follow when it is rolled.
+        (segment.is_dirty, segment.is_index_dirty) = (true, true);
         self.names_dirty = true;
         Ok(())
     }

@@ -92,14 +92,16 @@ impl<D: Disk> Partition<D> {
     }
 
     /// Appends one batch. `expected` fences callers that know an older epoch (coordinators); a producer has none.
+    /// `voucher` says who answers for it, should it belong to a transaction.
     pub fn append(
         &mut self,
         now: Millis,
         batch: &ValidBatch,
         expected: Option<LeaderEpoch>,
+        voucher: Voucher,
     ) -> Result<Appended, AppendError> {
         self.check_append(batch, expected)?;
-        if let Known::Duplicate(mark) = self.producers.check(batch.header(), batch.origin())? {
+        if let Known::Duplicate(mark) = self.check_producer(now, batch, voucher)? {
             return Ok(Appended {
                 base_offset: mark.first_offset(),
                 last_offset: mark.last_offset,
@@ -128,6 +130,15 @@ impl<D: Disk> Partition<D> {
             flush_due: self.flush_due(now),
             rolled,
         })
+    }
+
+    fn check_producer(&mut self, now: Millis, batch: &ValidBatch, voucher: Voucher) -> Result<Known, AppendError> {
+        match voucher {
+            Voucher::Marker { transaction_version } => {
+                self.producers.check_marker(batch.batch(), transaction_version).map(|()| Known::New)
+            }
+            _ => self.producers.check(now, batch.header(), batch.origin(), voucher),
+        }
     }
 
     fn check_append(&self, batch: &ValidBatch, expected: Option<LeaderEpoch>) -> Result<(), AppendError> {
@@ -436,6 +447,11 @@ impl<D: Disk> Partition<D> {
     /// Bytes of all segments' log files.
     pub fn size_bytes(&self) -> u64 {
         self.log.size_bytes()
+    }
+
+    /// What is measured of its log.
+    pub fn figures(&self) -> crate::log::Figures {
+        self.log.figures()
     }
 
     /// Bytes appended but not yet flushed.

@@ -8,15 +8,19 @@
 //! Source: `ProducerStateManager`, `ProducerAppendInfo`, `ProducerStateEntry` in Kafka 4.3.1; KIP-98, KIP-360.
 
 pub(crate) mod snapshot;
+mod verification;
 
 use std::collections::BTreeMap;
+use std::io;
 
 use milena_base::Millis;
 use milena_protocol::records::{Batch, BatchError, BatchHeader, ControlRecordType, EndTransactionMarker};
 use milena_protocol::{Offset, ProducerEpoch, ProducerId, Sequence};
 
 use crate::transactions::Aborted;
-use crate::{AppendError, Origin, ProducerInfo};
+use crate::{AppendError, Origin, ProducerInfo, Voucher};
+pub use verification::Guard;
+use verification::{Question, Questions};
 
 /// Kafka's window: as many batches as a producer may have in flight.
 const BATCHES_MAX: usize = 5;
@@ -99,6 +103,8 @@ pub struct ProducerStates {
     open: BTreeMap<Offset, ProducerId>,
     /// Decided ones whose marker the high watermark has not passed: first offset → the marker's.
     unreplicated: BTreeMap<Offset, Offset>,
+    /// What transactions' coordinators are being asked. Soft: a restart forgets it.
+    questions: Questions,
     /// The batches before this are counted.
     end: Offset,
 }
@@ -118,40 +124,85 @@ impl ProducerStates {
         ProducerStates { end, ..ProducerStates::default() }
     }
 
-    /// Whether a batch may be appended: epoch, sequence, transaction.
-    pub(crate) fn check(&self, header: &BatchHeader, origin: Origin) -> Result<Known, AppendError> {
-        if header.producer_id.0 < 0 || origin == Origin::Replication {
+    /// Whether a data batch may be appended: transaction, epoch, sequence. A batch that would begin a transaction, and
+    /// whose coordinator was not asked yet, opens a question.
+    pub(crate) fn check(
+        &mut self,
+        now: Millis,
+        header: &BatchHeader,
+        origin: Origin,
+        voucher: Voucher,
+    ) -> Result<Known, AppendError> {
+        let id = header.producer_id;
+        if id.0 < 0 || origin == Origin::Replication {
             return Ok(Known::New);
         }
-        let producer = self.producers.get(&header.producer_id);
+        if let Voucher::Wanted { bumps_epoch } = voucher
+            && header.attributes.is_transactional()
+        {
+            self.check_epoch(header)?;
+            if !self.is_continued_by(header) {
+                let (epoch, sequence) = (header.producer_epoch, header.base_sequence);
+                let guard = self.questions.ask(now, id, epoch, sequence, bumps_epoch);
+                return Err(AppendError::NeedsVerification(guard));
+            }
+        }
+        let producer = self.producers.get(&id);
         if origin == Origin::Client
             && let Some(mark) = producer.and_then(|producer| find_duplicate(producer, header))
         {
             return Ok(Known::Duplicate(mark));
         }
-        let is_transactional = header.attributes.is_transactional();
-        let given = header.producer_epoch;
-        let Some(producer) = producer else {
-            // The first batch of a transaction needs the coordinator's word, which is not asked for yet.
-            return match is_transactional {
-                true => Err(AppendError::TransactionState(header.producer_id)),
-                false => Ok(Known::New),
-            };
-        };
-        if given < producer.epoch {
-            let current = producer.epoch;
-            return Err(AppendError::InvalidProducerEpoch { producer: header.producer_id, given, current });
-        }
-        let continues = producer.open_transaction.is_some() && given == producer.epoch;
-        if is_transactional && !continues {
-            return Err(AppendError::TransactionState(header.producer_id));
+        self.check_epoch(header)?;
+        if let Voucher::Verified(guard) = voucher
+            && header.attributes.is_transactional()
+            && !self.is_continued_by(header)
+            && !self.questions.is_open(id, guard)
+        {
+            return Err(AppendError::TransactionState(id));
         }
         if origin == Origin::Client {
-            check_sequence(producer, header)?;
+            check_sequence(producer, self.questions.of(id), header)?;
         }
-        match producer.open_transaction.is_some() && !is_transactional {
-            true => Err(AppendError::TransactionState(header.producer_id)),
+        let is_open = producer.is_some_and(|producer| producer.open_transaction.is_some());
+        match is_open && !header.attributes.is_transactional() {
+            true => Err(AppendError::TransactionState(id)),
             false => Ok(Known::New),
+        }
+    }
+
+    fn check_epoch(&self, header: &BatchHeader) -> Result<(), AppendError> {
+        let (id, given) = (header.producer_id, header.producer_epoch);
+        match self.producers.get(&id) {
+            Some(Producer { epoch, .. }) if given < *epoch => {
+                Err(AppendError::InvalidProducerEpoch { producer: id, given, current: *epoch })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the batch belongs to a transaction that is open here.
+    fn is_continued_by(&self, header: &BatchHeader) -> bool {
+        let producer = self.producers.get(&header.producer_id);
+        let open = producer.filter(|producer| producer.open_transaction.is_some());
+        open.is_some_and(|producer| producer.epoch == header.producer_epoch)
+    }
+
+    /// Whether a coordinator's marker may be appended. From transaction version 2 on the marker itself carries the
+    /// epoch of the next transaction; an equal one can only be the same marker again (KAFKA-19999).
+    pub(crate) fn check_marker(&self, batch: &Batch, transaction_version: i8) -> Result<(), AppendError> {
+        let header = batch.header();
+        let Some(producer) = self.producers.get(&header.producer_id) else { return Ok(()) };
+        let (given, current) = (header.producer_epoch, producer.epoch);
+        let is_repeated = given == current && (producer.open_transaction.is_none() || given.0 == i16::MAX);
+        let is_stale = if transaction_version >= 2 { given <= current && !is_repeated } else { given < current };
+        if is_stale {
+            return Err(AppendError::InvalidProducerEpoch { producer: header.producer_id, given, current });
+        }
+        let given = read_marker(batch).map_err(io::Error::other)?.map_or(0, |(_, marker, _)| marker.coordinator_epoch);
+        match given < producer.coordinator_epoch {
+            true => Err(AppendError::CoordinatorFenced { given, current: producer.coordinator_epoch }),
+            false => Ok(()),
         }
     }
 
@@ -173,23 +224,21 @@ impl ProducerStates {
             producer.open_transaction = Some(header.base_offset);
             self.open.insert(header.base_offset, header.producer_id);
         }
+        if header.attributes.is_transactional() {
+            self.questions.on_data(header.producer_id);
+        }
     }
 
     /// Counts a batch of transaction markers. Answers the transaction if it was aborted.
     pub(crate) fn count_marker(&mut self, batch: &Batch) -> Result<Option<Aborted>, BatchError> {
         let header = batch.header();
         self.end = header.next_offset();
-        let Some(record) = batch.records(CONTROL_BYTES_MAX)?.next().transpose()? else { return Ok(None) };
-        let kind = ControlRecordType::parse(&record.key.unwrap_or_default())?;
-        let is_abort = kind == ControlRecordType::Abort;
-        if header.producer_id.0 < 0 || !(is_abort || kind == ControlRecordType::Commit) {
-            return Ok(None);
-        }
-        let marker = EndTransactionMarker::parse(&record.value.unwrap_or_default())?;
+        let Some((is_abort, marker, timestamp)) = read_marker(batch)? else { return Ok(None) };
+        self.questions.on_marker(header.producer_id, header.producer_epoch);
         let producer = self.producers.entry(header.producer_id).or_insert_with(|| Producer::new(header.producer_epoch));
         producer.enter(header.producer_epoch);
         producer.coordinator_epoch = marker.coordinator_epoch;
-        producer.last_timestamp = record.timestamp;
+        producer.last_timestamp = timestamp;
         // A marker without records before it decides nothing.
         let Some(first_offset) = producer.open_transaction.take() else { return Ok(None) };
         self.open.remove(&first_offset);
@@ -222,6 +271,7 @@ impl ProducerStates {
 
     /// Forgets producers that were silent for `expiration_ms`, but for those with an open transaction.
     pub(crate) fn expire(&mut self, now: Millis, expiration_ms: i64) -> usize {
+        self.questions.expire(now, expiration_ms);
         let before = self.producers.len();
         self.producers.retain(|_, producer| {
             producer.open_transaction.is_some() || (now - producer.last_timestamp).0 < expiration_ms
@@ -266,18 +316,43 @@ fn find_duplicate(producer: &Producer, header: &BatchHeader) -> Option<BatchMark
     }
 }
 
-fn check_sequence(producer: &Producer, header: &BatchHeader) -> Result<(), AppendError> {
+fn check_sequence(
+    producer: Option<&Producer>,
+    question: Option<&Question>,
+    header: &BatchHeader,
+) -> Result<(), AppendError> {
     let given = header.base_sequence;
-    let last = producer.last_sequence();
-    let follows = match header.producer_epoch == producer.epoch {
-        true => i64::from(given.0) == i64::from(last.0) + 1 || (given.0 == 0 && last.0 == i32::MAX),
+    let last = producer.map_or(Sequence::NONE, Producer::last_sequence);
+    let is_empty = producer.is_none_or(|producer| producer.batches.is_empty());
+    let waits = question
+        .is_some_and(|question| given > question.lowest_sequence || (question.bumps_epoch && given.0 != 0 && is_empty));
+    let follows = match producer {
         // A producer whose records are all gone may go on with any sequence.
-        false => given.0 == 0 || producer.epoch == ProducerEpoch::NONE,
+        None => true,
+        Some(producer) if producer.epoch == ProducerEpoch::NONE => true,
+        Some(producer) if header.producer_epoch != producer.epoch => given.0 == 0,
+        Some(_) => i64::from(given.0) == i64::from(last.0) + 1 || (given.0 == 0 && last.0 == i32::MAX),
     };
-    match follows {
+    match follows && !waits {
         true => Ok(()),
         false => Err(AppendError::OutOfOrderSequence { producer: header.producer_id, given, last }),
     }
+}
+
+/// What a batch of transaction markers says: whether it aborts, the marker, and its time. `None` for control batches
+/// that end no transaction.
+fn read_marker(batch: &Batch) -> Result<Option<(bool, EndTransactionMarker, Millis)>, BatchError> {
+    let Some(record) = batch.records(CONTROL_BYTES_MAX)?.next().transpose()? else { return Ok(None) };
+    let is_abort = match ControlRecordType::parse(&record.key.unwrap_or_default())? {
+        ControlRecordType::Abort => true,
+        ControlRecordType::Commit => false,
+        _ => return Ok(None),
+    };
+    if batch.header().producer_id.0 < 0 {
+        return Ok(None);
+    }
+    let marker = EndTransactionMarker::parse(&record.value.unwrap_or_default())?;
+    Ok(Some((is_abort, marker, record.timestamp)))
 }
 
 #[cfg(test)]
@@ -304,7 +379,7 @@ mod tests {
     /// Appends a client's batches one after the other, at growing offsets.
     fn append(states: &mut ProducerStates, epoch: i16, first: i32, count: i32) -> Result<Known, AppendError> {
         let header = header(epoch, first, count, states.end().0);
-        let known = states.check(&header, Origin::Client)?;
+        let known = states.check(Millis(0), &header, Origin::Client, Voucher::NotNeeded)?;
         if known == Known::New {
             states.count(&header);
         }
@@ -369,7 +444,6 @@ mod tests {
         let mut states = ProducerStates::starting_at(Offset(10));
         let mut data = header(0, 0, 2, 10);
         data.attributes = Attributes::default().with_transactional(true);
-        assert!(matches!(states.check(&data, Origin::Client), Err(AppendError::TransactionState(_))));
         states.count(&data);
         assert_eq!(states.first_unstable(), Some(Offset(10)));
         let options = BatchOptions {

@@ -1,9 +1,11 @@
 //! One account of memory for request frames. A frame over [`FREE_FRAME_BYTES`] reserves its size before its
 //! body is read; while nothing is left, that connection is not read, and no other is affected.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// Frames up to this size need no reservation.
 pub const FREE_FRAME_BYTES: usize = 64 * 1024;
@@ -23,6 +25,38 @@ pub struct Reservation {
     _permit: OwnedSemaphorePermit,
 }
 
+/// Memory on its way. It keeps its place in the queue as long as it is kept.
+pub enum Reserving {
+    /// It is there; `None` where none is needed.
+    Granted(Option<Reservation>),
+    /// Others have it.
+    Waiting(Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>),
+}
+
+impl Reserving {
+    /// Waits until the memory is there. May be stopped and asked again.
+    pub async fn granted(&mut self) {
+        if let Reserving::Waiting(permit) = self {
+            let permit = permit.await.expect("the semaphore is never closed");
+            *self = Reserving::Granted(Some(Reservation { _permit: permit }));
+        }
+    }
+
+    /// What was granted; `None` where none is needed, or nothing was granted yet.
+    pub fn into_reservation(self) -> Option<Reservation> {
+        match self {
+            Reserving::Granted(reservation) => reservation,
+            Reserving::Waiting(_) => None,
+        }
+    }
+
+    /// Waits until the memory is there, and takes it.
+    pub async fn reservation(mut self) -> Option<Reservation> {
+        self.granted().await;
+        self.into_reservation()
+    }
+}
+
 impl Account {
     /// An account of `size_bytes`, and of one frame of `frame_bytes_max` at the least: else the largest
     /// frame that is allowed could never be read.
@@ -31,14 +65,16 @@ impl Account {
         Account { units: Arc::new(Semaphore::new(units_max)), units_max }
     }
 
-    /// Waits until `size_bytes` are free. Waiters are served in order, so a large frame is not passed over for ever.
-    pub async fn reserve(&self, size_bytes: usize) -> Option<Reservation> {
+    /// Asks for `size_bytes`. Who asks is served in order, so a large frame is not passed over for ever.
+    pub fn reserve(&self, size_bytes: usize) -> Reserving {
         if size_bytes <= FREE_FRAME_BYTES {
-            return None;
+            return Reserving::Granted(None);
         }
         let units = size_bytes.div_ceil(UNIT_BYTES).min(self.units_max) as u32;
-        let permit = Arc::clone(&self.units).acquire_many_owned(units).await.expect("the semaphore is never closed");
-        Some(Reservation { _permit: permit })
+        match Arc::clone(&self.units).try_acquire_many_owned(units) {
+            Ok(permit) => Reserving::Granted(Some(Reservation { _permit: permit })),
+            Err(_) => Reserving::Waiting(Box::pin(Arc::clone(&self.units).acquire_many_owned(units))),
+        }
     }
 
     /// Bytes reserved now.
@@ -49,7 +85,7 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
-    use std::future::{Future, poll_fn};
+    use std::future::poll_fn;
     use std::pin::pin;
     use std::task::Poll;
 
@@ -58,9 +94,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_dropped_is_free_again() {
         let account = Account::new(1 << 20, 1 << 20);
-        let first = account.reserve(1 << 20).await;
+        let first = account.reserve(1 << 20).reservation().await;
         assert_eq!(account.reserved_bytes(), 1 << 20);
-        let mut second = pin!(account.reserve(FREE_FRAME_BYTES + 1));
+        let mut second = pin!(account.reserve(FREE_FRAME_BYTES + 1).reservation());
         let waits = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending())).await;
         assert!(waits, "nothing is left");
         drop(first);
@@ -70,6 +106,6 @@ mod tests {
     #[tokio::test]
     async fn small_frames_are_free() {
         let account = Account::new(0, 0);
-        assert!(account.reserve(FREE_FRAME_BYTES).await.is_none());
+        assert!(account.reserve(FREE_FRAME_BYTES).reservation().await.is_none());
     }
 }

@@ -8,6 +8,7 @@ use milena_base::Disk;
 use milena_protocol::header::{RequestHeader, response_frame};
 use milena_protocol::wire::{DecodeError, Decoder};
 use milena_protocol::{ApiKey, Message};
+use tokio::time::Instant;
 
 use crate::answer::{Answer, FileRange};
 use crate::api;
@@ -36,6 +37,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::WriteTxnMarkers,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
@@ -45,6 +47,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DescribeCluster,
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
+    ApiKey::DescribeProducers,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -145,9 +148,12 @@ pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) 
         Ok(call) => call,
         Err(outcome) => return Progress::Done(outcome),
     };
-    node.metrics.requests(call.key).inc();
+    node.metrics.requested(call.key);
     if call.key != ApiKey::Produce {
-        return Progress::Done(answer(&call, decoder).await);
+        let started = Instant::now();
+        let outcome = answer(&call, decoder).await;
+        node.metrics.answered(call.key, started.elapsed());
+        return Progress::Done(outcome);
     }
     match decode(&mut decoder, call.version()) {
         Ok(request) => api::produce::produce(&call, request).await,
@@ -205,6 +211,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         ApiKey::DeleteRecords => serve!(call, decoder, api::delete_records::delete_records),
         ApiKey::InitProducerId => serve!(call, decoder, api::init_producer_id::init_producer_id),
         ApiKey::OffsetForLeaderEpoch => serve!(call, decoder, api::epochs::offset_for_leader_epoch),
+        ApiKey::WriteTxnMarkers => serve!(call, decoder, api::write_txn_markers::write_txn_markers),
         ApiKey::DescribeConfigs => serve!(call, decoder, api::configs::describe_configs),
         ApiKey::AlterConfigs => serve!(call, decoder, api::configs::alter_configs),
         ApiKey::CreatePartitions => serve!(call, decoder, api::topics::create_partitions),
@@ -214,6 +221,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         ApiKey::ConsumerGroupHeartbeat => serve!(call, decoder, api::consumer_groups::consumer_group_heartbeat),
         ApiKey::ConsumerGroupDescribe => serve!(call, decoder, api::consumer_groups::consumer_group_describe),
         ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
+        ApiKey::DescribeProducers => serve!(call, decoder, api::describe_producers::describe_producers),
         ApiKey::DescribeTopicPartitions => serve!(call, decoder, api::cluster::describe_topic_partitions),
         ApiKey::Produce => unreachable!("dispatched by itself"),
         ApiKey::Vote
@@ -226,9 +234,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         | ApiKey::AddPartitionsToTxn
         | ApiKey::AddOffsetsToTxn
         | ApiKey::EndTxn
-        | ApiKey::WriteTxnMarkers
         | ApiKey::TxnOffsetCommit
-        | ApiKey::DescribeProducers
         | ApiKey::DescribeTransactions
         | ApiKey::ListTransactions => unreachable!("not in SERVED"),
     }

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-use crate::account::{Account, FREE_FRAME_BYTES, Reservation};
+use crate::account::{Account, FREE_FRAME_BYTES, Reservation, Reserving};
 
 /// What an idle connection keeps.
 const IDLE_BUFFER_BYTES: usize = 4 * 1024;
@@ -63,12 +63,14 @@ pub struct Frames {
     idle_max: Duration,
     /// Size of the last frame: the next one is likely to be as large, and is then read in one go.
     likely_bytes: usize,
+    /// Memory for the frame that comes in, or its place in the queue for it.
+    reserving: Option<Reserving>,
 }
 
 impl Frames {
     /// Frames of at most `size_bytes_max`; a silence of `idle_max` between frames ends the connection.
     pub fn new(size_bytes_max: usize, idle_max: Duration) -> Frames {
-        Frames { buffer: BytesMut::new(), size_bytes_max, idle_max, likely_bytes: 0 }
+        Frames { buffer: BytesMut::new(), size_bytes_max, idle_max, likely_bytes: 0, reserving: None }
     }
 
     /// The next frame if it has arrived already.
@@ -81,7 +83,8 @@ impl Frames {
         }
     }
 
-    /// Waits for the next frame; `idle` is called when none came for a while.
+    /// Waits for the next frame; `idle` is called when none came for a while. Whoever stops to wait may ask again:
+    /// neither bytes, nor memory, nor the place in the queue for memory is lost.
     pub async fn next<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
@@ -92,13 +95,15 @@ impl Frames {
             self.fill_between(stream, &mut idle).await?;
         }
         let size = self.announced()?.expect("the size field is there");
-        let reservation = account.reserve(size).await;
+        let reserving = self.reserving.get_or_insert_with(|| account.reserve(size));
+        reserving.granted().await;
         self.buffer.reserve((SIZE_BYTES + size).saturating_sub(self.buffer.len()));
         while self.buffer.len() < SIZE_BYTES + size {
             let goal = (self.buffer.len() + PACE_BYTES).min(SIZE_BYTES + size);
             let paced = timeout(PACE.min(self.idle_max), self.fill_to(stream, goal)).await;
             paced.map_err(|_| FrameError::Idle)??;
         }
+        let reservation = self.reserving.take().and_then(Reserving::into_reservation);
         Ok(RequestFrame { bytes: self.cut(size), reservation })
     }
 
@@ -191,6 +196,30 @@ mod tests {
         assert_eq!(frames.next(&mut near, &account, || ()).await.expect("a frame").bytes.as_ref(), [7]);
         assert_eq!(frames.arrived().expect("valid").expect("here already").bytes.as_ref(), [8, 9]);
         assert!(frames.arrived().expect("valid").is_none());
+    }
+
+    #[tokio::test]
+    async fn whoever_stops_to_wait_for_a_frame_loses_neither_bytes_nor_memory() {
+        let size = FREE_FRAME_BYTES + 1;
+        let account = Account::new(size, size);
+        let taken = account.reserve(size).reservation().await;
+        let (mut near, mut far) = duplex(2 * size);
+        far.write_all(&(size as u32).to_be_bytes()).await.expect("room");
+        let mut frames = frames();
+        let mut other = account.reserve(size);
+        for _ in 0..3 {
+            let waited = tokio::time::timeout(Duration::from_millis(1), frames.next(&mut near, &account, || ())).await;
+            assert!(waited.is_err(), "no memory is left");
+            // Comes behind the frame, which keeps its place.
+            assert!(tokio::time::timeout(Duration::from_millis(1), other.granted()).await.is_err());
+        }
+        drop(taken);
+        far.write_all(&vec![7; size - 1]).await.expect("room");
+        let waited = tokio::time::timeout(Duration::from_millis(1), frames.next(&mut near, &account, || ())).await;
+        assert!(waited.is_err(), "the last byte is missing");
+        far.write_all(&[7]).await.expect("room");
+        let frame = frames.next(&mut near, &account, || ()).await.expect("a frame");
+        assert_eq!((frame.bytes.len(), frame.reservation.is_some()), (size, true));
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::metrics;
 use crate::node::Node;
 use crate::world::{Listener, Place, World};
 
@@ -47,8 +48,8 @@ async fn answer<W: World>(node: &Node<W>, mut stream: W::Stream) {
     let Some(head) = head(&mut stream).await else { return };
     let (status, kind, body) = match target(&head) {
         Some("/metrics") => {
-            node.observe();
-            ("200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", node.metrics.text())
+            let text = metrics::told(node).await;
+            ("200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
         }
         Some("/health" | "/") => match node.health() {
             Ok(()) => ("200 OK", "text/plain", "ok\n".to_owned()),

@@ -20,6 +20,7 @@ pub mod frames;
 mod http;
 mod listener;
 mod loading;
+pub mod markers;
 pub mod metadata_log;
 pub mod metrics;
 pub mod node;
@@ -36,4 +37,4 @@ pub mod watch;
 pub mod world;
 
 pub use node::{Running, StartError, start};
-pub use settings::{Settings, SettingsError};
+pub use settings::{OWN_KEYS, OwnKey, Settings, SettingsError};

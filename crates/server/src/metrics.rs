@@ -1,10 +1,15 @@
 //! What the server counts about itself, in Prometheus' words. Handles are kept where the counting happens:
 //! no label is looked up on the way of a request.
 
+mod catalog;
+pub(crate) mod groups;
+pub(crate) mod topics;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
+pub use catalog::{METRICS, MetricInfo, MetricKind};
 use milena_protocol::ApiKey;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -15,6 +20,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::dispatch::SERVED;
+use crate::node::Node;
+use crate::world::World;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ApiLabel {
@@ -24,7 +31,7 @@ struct ApiLabel {
 /// The counters of one node.
 pub struct Metrics {
     registry: Registry,
-    requests: BTreeMap<ApiKey, Counter>,
+    requests: BTreeMap<ApiKey, (Counter, Histogram)>,
     /// Connections that are open now.
     pub connections: Gauge,
     /// Connections accepted so far.
@@ -35,10 +42,10 @@ pub struct Metrics {
     pub appended_batches: Counter,
     /// Bytes of records sent to readers.
     pub fetched_bytes: Counter,
-    /// Seconds from a produce request's decoding to its answer.
-    pub produce_seconds: Histogram,
-    /// Partitions that this node leads.
+    /// Replicas on this node.
     pub partitions: Gauge,
+    /// Those of them that cannot be used.
+    pub partitions_offline: Gauge,
     /// Memory reserved for request frames, in bytes.
     pub reserved_bytes: Gauge<i64>,
     /// Last offset of the metadata log that was applied.
@@ -49,10 +56,18 @@ impl Metrics {
     /// All counters at zero.
     pub fn new() -> Metrics {
         let mut registry = Registry::with_prefix("milena");
-        let requests = Family::<ApiLabel, Counter>::default();
-        registry.register("requests", "Requests by API", requests.clone());
-        let requests =
-            SERVED.iter().map(|key| (*key, requests.get_or_create(&ApiLabel { api: key.name() }).clone())).collect();
+        let counts = Family::<ApiLabel, Counter>::default();
+        registry.register("requests", "Requests", counts.clone());
+        let times = Family::<ApiLabel, Histogram>::new_with_constructor(|| {
+            Histogram::new(exponential_buckets(SHORTEST_SECONDS, 2.0, BUCKETS))
+        });
+        let help = "Time from a request's decoding to its answer, waits that it asked for included";
+        registry.register_with_unit("request", help, Unit::Seconds, times.clone());
+        let of = |key: &ApiKey| {
+            let label = ApiLabel { api: key.name() };
+            (*key, (counts.get_or_create(&label).clone(), times.get_or_create(&label).clone()))
+        };
+        let requests = SERVED.iter().map(of).collect();
         let metrics = Metrics {
             requests,
             connections: Gauge::default(),
@@ -60,8 +75,8 @@ impl Metrics {
             appended_bytes: Counter::default(),
             appended_batches: Counter::default(),
             fetched_bytes: Counter::default(),
-            produce_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 18)),
             partitions: Gauge::default(),
+            partitions_offline: Gauge::default(),
             reserved_bytes: Gauge::default(),
             metadata_offset: Gauge::default(),
             registry,
@@ -77,28 +92,57 @@ impl Metrics {
         registry.register_with_unit("appended", "Records appended", bytes.clone(), self.appended_bytes.clone());
         registry.register("appended_batches", "Record batches appended", self.appended_batches.clone());
         registry.register_with_unit("fetched", "Records sent", bytes.clone(), self.fetched_bytes.clone());
-        let seconds = Unit::Seconds;
-        registry.register_with_unit("produce", "Time of produce requests", seconds, self.produce_seconds.clone());
-        registry.register("partitions", "Partitions led by this node", self.partitions.clone());
+        registry.register("partitions", "Replicas on this node", self.partitions.clone());
+        registry.register("partitions_offline", "Replicas that cannot be used", self.partitions_offline.clone());
         registry.register_with_unit("reserved", "Memory for request frames", bytes, self.reserved_bytes.clone());
         registry.register("metadata_offset", "Last applied metadata offset", self.metadata_offset.clone());
         self
     }
 
-    /// The counter of one served API.
-    pub fn requests(&self, key: ApiKey) -> &Counter<u64, AtomicU64> {
-        &self.requests[&key]
+    /// A request of one served API has come.
+    pub fn requested(&self, key: ApiKey) {
+        self.requests[&key].0.inc();
     }
 
-    /// Everything as Prometheus text.
-    pub fn text(&self) -> String {
+    /// A request of one served API was answered after so long.
+    pub fn answered(&self, key: ApiKey, after: Duration) {
+        self.requests[&key].1.observe(after.as_secs_f64());
+    }
+
+    /// Everything that is kept here as OpenMetrics text, without its last line.
+    fn text(&self) -> String {
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &self.registry) {
-            let _ = write!(text, "# {error}");
+            let _ = writeln!(text, "# {error}");
         }
-        text
+        text.trim_end_matches(END).to_owned()
     }
 }
+
+/// All metrics of a node as OpenMetrics text. What is not counted all the time is looked up.
+pub(crate) async fn told<W: World>(node: &Node<W>) -> String {
+    let replicas = node.partitions.all();
+    node.metrics.partitions.set(replicas.len() as i64);
+    node.metrics.partitions_offline.set(replicas.iter().filter(|replica| replica.is_offline()).count() as i64);
+    node.metrics.reserved_bytes.set(node.account.reserved_bytes() as i64);
+    let mut text = node.metrics.text();
+    topics::begin(&mut text, "milena_groups");
+    for (state, count) in groups::count(node).await {
+        let _ = writeln!(text, "milena_groups{{state=\"{state}\"}} {count}");
+    }
+    let untold = topics::write(&mut text, &node.partitions, node.settings.metrics_partitions_max);
+    topics::begin(&mut text, "milena_partitions_untold");
+    let _ = writeln!(text, "milena_partitions_untold {untold}");
+    text.push_str(END);
+    text
+}
+
+/// The shortest time that a histogram tells apart, in seconds.
+const SHORTEST_SECONDS: f64 = 0.000_05;
+/// Each twice as long as the one before: up to 6.5 s.
+const BUCKETS: u16 = 18;
+/// The last line of OpenMetrics text.
+const END: &str = "# EOF\n";
 
 impl Default for Metrics {
     fn default() -> Metrics {
@@ -114,7 +158,7 @@ mod tests {
     fn every_served_api_has_a_counter() {
         let metrics = Metrics::new();
         for key in SERVED {
-            metrics.requests(*key).inc();
+            metrics.requested(*key);
             assert!(metrics.text().contains(&format!("milena_requests_total{{api=\"{}\"}} 1", key.name())));
         }
     }

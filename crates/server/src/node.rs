@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use milena_base::Disk;
+use milena_coordinators::group::GroupShard;
 use milena_metadata::image::Image;
 use milena_partition::Marks;
 use milena_protocol::{BrokerEpoch, Offset, TopicPartition, Uuid};
@@ -49,7 +50,7 @@ pub struct Node<W: World> {
     /// The door to the controller.
     pub control: ControlHandle,
     /// The door to the group coordinator.
-    pub shards: Shards<W>,
+    pub shards: Shards<W, GroupShard>,
     /// Compressed batches that may be looked into at the same time: as many as there are cores.
     pub inflating: Arc<Semaphore>,
     /// Fetch sessions.
@@ -113,12 +114,6 @@ impl<W: World> Node<W> {
             Some(_) => Err("the broker is fenced"),
             None => Err("the broker is not registered"),
         }
-    }
-
-    /// Brings gauges up to date that are not kept so all the time.
-    pub fn observe(&self) {
-        self.metrics.partitions.set(self.partitions.all().len() as i64);
-        self.metrics.reserved_bytes.set(self.account.reserved_bytes() as i64);
     }
 }
 
@@ -186,9 +181,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     });
     let ended = spawn_control(&node, control_thread.run(start, tail));
     node.world.spawn(Place::Background, Box::pin(applier::run(Arc::clone(&node), changes)));
-    for (thread, mailbox) in mailboxes.into_iter().enumerate() {
-        node.world.spawn(Place::Coordinator(thread), Box::pin(shards::run(Arc::clone(&node), mailbox)));
-    }
+    shards::spawn(&node, mailboxes);
     join(&node, directory_id).await?;
     doors.serve(&node);
     node.world.spawn(Place::Background, Box::pin(upkeep::run(Arc::clone(&node), leftovers)));

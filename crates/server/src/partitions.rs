@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use milena_base::{Disk, Millis};
 use milena_partition::{
     AppendError, Appended, CompressionType, DeleteRecordsError, EpochEnd, FoundOffset, InvalidBatch, Isolation,
-    LogSettings, Marks, OffsetSpec, Origin, Partition, ReadError, ReadInfo, ReadRequest, Rules, ValidBatch,
+    LogSettings, Marks, OffsetSpec, Origin, Partition, ReadError, ReadInfo, ReadRequest, Rules, ValidBatch, Voucher,
     is_disk_full, validate,
 };
 use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerId, TopicPartition, Uuid};
@@ -51,6 +51,13 @@ impl Refused {
         match self {
             Refused::Invalid(_) | Refused::Append(AppendError::LargerThanSegment { .. }) => true,
             Refused::Append(AppendError::Disk(error)) => is_disk_full(error),
+            // A producer's epoch or transaction is not what it should be: that is between it and its coordinator.
+            Refused::Append(
+                AppendError::InvalidProducerEpoch { .. }
+                | AppendError::TransactionState(_)
+                | AppendError::CoordinatorFenced { .. }
+                | AppendError::NeedsVerification(_),
+            ) => true,
             Refused::UnverifiedTransaction => true,
             Refused::Append(_) | Refused::Offline => false,
         }
@@ -66,7 +73,8 @@ impl Refused {
                 AppendError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
                 AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
                 AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-                AppendError::TransactionState(_) => ErrorCode::InvalidTxnState,
+                AppendError::TransactionState(_) | AppendError::NeedsVerification(_) => ErrorCode::InvalidTxnState,
+                AppendError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
                 AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
                 AppendError::Full | AppendError::UnexpectedOffset { .. } => ErrorCode::UnknownServerError,
                 AppendError::Disk(_) => ErrorCode::KafkaStorageError,
@@ -92,6 +100,8 @@ pub struct Replica<D: Disk> {
     /// Shared by all replicas: how many batches may be inflated at the same time.
     inflating: Arc<Semaphore>,
     flushes: Flushes,
+    /// Bytes sent to readers.
+    fetched_bytes: AtomicU64,
 }
 
 /// A batch that a log took.
@@ -140,6 +150,7 @@ impl<D: Disk> Replica<D> {
             waiters: Mutex::default(),
             refuses: AtomicBool::new(false),
             inflating: Arc::clone(inflating),
+            fetched_bytes: AtomicU64::new(0),
         })
     }
 
@@ -161,6 +172,7 @@ impl<D: Disk> Replica<D> {
             waiters: Mutex::default(),
             refuses: AtomicBool::new(true),
             inflating: Arc::clone(inflating),
+            fetched_bytes: AtomicU64::new(0),
         })
     }
 
@@ -215,7 +227,7 @@ impl<D: Disk> Replica<D> {
         if batch.header().attributes.is_transactional() && batch.header().producer_id != ProducerId::NONE {
             return Err(Refused::UnverifiedTransaction);
         }
-        let appended = self.append_valid(world.now(), &batch, None)?;
+        let appended = self.append_valid(world.now(), &batch, None, Voucher::NotNeeded)?;
         let is_promised = self.settings.load().acknowledges_after_flush();
         let is_due = is_promised || appended.flush_due || appended.rolled;
         let durability = is_due.then(|| self.flush(world, appended.last_offset.next()));
@@ -223,12 +235,37 @@ impl<D: Disk> Replica<D> {
         Ok(Written { appended, durability: durability.filter(|_| is_promised) })
     }
 
-    /// Appends a coordinator's records, made in the leader epoch `epoch`. Long polls are woken.
-    pub fn append_own(&self, now: Millis, bytes: Bytes, epoch: LeaderEpoch) -> Result<Appended, Refused> {
+    /// Appends what a coordinator wrote: its records, made in the leader epoch `epoch`, or a marker, which has none.
+    /// Long polls are woken.
+    pub fn append_own(
+        &self,
+        now: Millis,
+        bytes: Bytes,
+        epoch: Option<LeaderEpoch>,
+        voucher: Voucher,
+    ) -> Result<Appended, Refused> {
         let settings = self.settings.load();
         let rules = Rules::new(&settings, &self.topic_partition, Origin::Coordinator);
         let batch = validate(bytes, &rules, now)?;
-        self.append_valid(now, &batch, Some(epoch))
+        self.append_valid(now, &batch, epoch, voucher)
+    }
+
+    /// Waits until the high watermark has passed `offset`, which is true at once or after a flush where nobody follows.
+    pub async fn committed<W: World<Disk = D>>(
+        self: &Arc<Self>,
+        world: &Arc<W>,
+        offset: Offset,
+    ) -> Result<(), Refused> {
+        let watch = Arc::new(Watch::default());
+        let _waiting = self.wait(&watch, 0);
+        if self.settings.load().acknowledges_after_flush() {
+            self.flush(world, offset.next()).wait().await?;
+        }
+        while self.marks().ok_or(Refused::Offline)?.high_watermark <= offset {
+            watch.is_marked().await;
+            watch.take();
+        }
+        Ok(())
     }
 
     async fn validated<W: World<Disk = D>>(
@@ -262,8 +299,10 @@ impl<D: Disk> Replica<D> {
         now: Millis,
         batch: &ValidBatch,
         expected: Option<LeaderEpoch>,
+        voucher: Voucher,
     ) -> Result<Appended, Refused> {
-        let appended = self.with(|partition| partition.append(now, batch, expected)).ok_or(Refused::Offline)?;
+        let appended = self.with(|partition| partition.append(now, batch, expected, voucher));
+        let appended = appended.ok_or(Refused::Offline)?;
         self.report(appended.as_ref().err());
         let appended = appended?;
         if appended.high_watermark_moved {
@@ -374,6 +413,16 @@ impl<D: Disk> Replica<D> {
             OffsetSpec::Timestamp(_) | OffsetSpec::MaxTimestamp => on_pool(world, find).await,
             _ => find(),
         }
+    }
+
+    /// So many bytes of it are sent to a reader.
+    pub fn count_fetched(&self, bytes: usize) {
+        self.fetched_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes sent to readers since it was opened.
+    pub fn fetched_bytes(&self) -> u64 {
+        self.fetched_bytes.load(Ordering::Relaxed)
     }
 
     /// Moves the log start.

@@ -17,13 +17,47 @@ use milena_protocol::NodeId;
 use crate::metadata_log::MetadataLogSettings;
 
 /// Keys of our own: they never leave this node (no controller and no client sees them).
-const OWN_KEYS: &[&str] = &["cluster.id", "metrics.listen", "memory.request.bytes"];
+pub const OWN_KEYS: &[OwnKey] = &[
+    OwnKey {
+        name: "cluster.id",
+        default: "a random one",
+        doc: "The id that an empty directory is formatted with; a formatted directory must have it.",
+    },
+    OwnKey {
+        name: "memory.request.bytes",
+        default: "1073741824",
+        doc: "Memory that request frames above 64 KiB may take together, in bytes; never less than one frame of socket.request.max.bytes.",
+    },
+    OwnKey {
+        name: "metrics.listen",
+        default: "none",
+        doc: "HOST:PORT of health and metrics over HTTP; port 0 picks a free one.",
+    },
+    OwnKey {
+        name: "metrics.partitions.max",
+        default: "1000",
+        doc: "Partitions that are told one by one in the metrics; those of further topics are only counted.",
+    },
+];
 /// Where data goes if nobody says.
 const DATA_DIR: &str = "milena-data";
 /// Where the node listens if nobody says.
 const LISTENERS: &str = "PLAINTEXT://127.0.0.1:9092";
 /// Memory for request frames if nobody says.
 const MEMORY_BYTES: usize = 1 << 30;
+/// Partitions with metrics of their own if nobody says.
+const METRICS_PARTITIONS_MAX: usize = 1000;
+
+/// A key of our own.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnKey {
+    /// Its name.
+    pub name: &'static str,
+    /// What is in force if nobody sets it.
+    pub default: &'static str,
+    /// One line for people.
+    pub doc: &'static str,
+}
 
 /// Why the node does not start with these settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +105,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// `metrics.listen` (ours): health and metrics over HTTP.
     pub metrics_listen: Option<SocketAddr>,
+    /// `metrics.partitions.max` (ours): partitions with metrics of their own.
+    pub metrics_partitions_max: usize,
     /// `broker.rack`
     pub rack: Option<String>,
     /// `socket.request.max.bytes`
@@ -111,6 +147,8 @@ pub struct Settings {
     pub quorum_request_timeout_ms: i64,
     /// `controller.quorum.retry.backoff.ms`
     pub quorum_backoff_ms: i64,
+    /// `request.timeout.ms`: how long a request of another broker waits for its records to be safe.
+    pub request_timeout: Duration,
     /// Settings of the group coordinator.
     pub groups: milena_coordinators::group::Settings,
     /// `group.coordinator.rebalance.protocols` names `consumer`.
@@ -168,7 +206,7 @@ impl Settings {
         for (key, value) in &file {
             if configs::find(Kind::Broker, key).is_some() {
                 configs::validate(Kind::Broker, key, value).map_err(|error| wrong(key, value, error))?;
-            } else if !OWN_KEYS.contains(&key.as_str()) {
+            } else if OWN_KEYS.iter().all(|own| own.name != key) {
                 unknown.push(key.clone());
             }
         }
@@ -184,6 +222,7 @@ impl Settings {
             data_dir: data_dir(&file)?,
             listeners: listeners(&file)?,
             metrics_listen: file.get("metrics.listen").map(|value| address("metrics.listen", value)).transpose()?,
+            metrics_partitions_max: own_number(&file, "metrics.partitions.max", METRICS_PARTITIONS_MAX)?,
             rack: file.get("broker.rack").cloned(),
             request_bytes_max: values.count("socket.request.max.bytes")?,
             connection_idle_max: idle_max(&values)?,
@@ -204,13 +243,14 @@ impl Settings {
             quorum_fetch_timeout_ms: values.number("controller.quorum.fetch.timeout.ms")?,
             quorum_request_timeout_ms: values.number("controller.quorum.request.timeout.ms")?,
             quorum_backoff_ms: values.number("controller.quorum.retry.backoff.ms")?,
+            request_timeout: values.millis("request.timeout.ms")?,
             groups: groups(&values)?,
             serves_consumer_groups: serves_consumer_groups(&values)?,
             retention_check: values.millis("log.retention.check.interval.ms")?,
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
             producer_expiry_ms: values.number("producer.id.expiration.ms")?,
             metadata: metadata_log(&values)?,
-            memory_bytes: memory_bytes(&file)?,
+            memory_bytes: own_number(&file, "memory.request.bytes", MEMORY_BYTES)?,
             file: BTreeMap::new(),
         };
         if file.get("process.roles").is_some_and(|roles| roles.split(',').map(str::trim).all(|role| role != "broker")) {
@@ -218,6 +258,11 @@ impl Settings {
         }
         if file.get("controller.quorum.voters").is_some_and(|voters| voters.contains(',')) {
             return Err(SettingsError::Unsupported("a quorum of several voters (controller.quorum.voters)".to_owned()));
+        }
+        if file.get("metadata.log.dir").is_some_and(|dir| *settings.data_dir != *dir.trim()) {
+            return Err(SettingsError::Unsupported(
+                "a directory of its own for the metadata log (metadata.log.dir)".to_owned(),
+            ));
         }
         // Shown by DescribeConfigs and counted by the controller like a value that was given.
         let mut file = file;
@@ -323,11 +368,11 @@ fn data_dir(file: &BTreeMap<String, String>) -> Result<PathBuf, SettingsError> {
     }
 }
 
-/// Memory for request frames: as given, else [`MEMORY_BYTES`].
-fn memory_bytes(file: &BTreeMap<String, String>) -> Result<usize, SettingsError> {
-    match file.get("memory.request.bytes") {
-        Some(value) => value.trim().parse().map_err(|error| wrong("memory.request.bytes", value, error)),
-        None => Ok(MEMORY_BYTES),
+/// A number of our own: as given, else `usual`.
+fn own_number(file: &BTreeMap<String, String>, key: &str, usual: usize) -> Result<usize, SettingsError> {
+    match file.get(key) {
+        Some(value) => value.trim().parse().map_err(|error| wrong(key, value, error)),
+        None => Ok(usual),
     }
 }
 
@@ -426,6 +471,13 @@ mod tests {
     #[test]
     fn a_listener_that_promises_encryption_does_not_come_up_without_it() {
         assert!(matches!(read(&[("listeners", "SSL://127.0.0.1:9095")]), Err(SettingsError::Unsupported(_))));
+    }
+
+    #[test]
+    fn the_metadata_log_lies_in_the_data_directory_or_the_node_does_not_start() {
+        let there = ("log.dirs", "/data");
+        assert!(read(&[there, ("metadata.log.dir", "/data")]).is_ok());
+        assert!(matches!(read(&[there, ("metadata.log.dir", "/other")]), Err(SettingsError::Unsupported(_))));
     }
 
     #[test]

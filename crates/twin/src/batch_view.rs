@@ -14,6 +14,8 @@ const LENGTH_END: usize = 12;
 /// No scenario's records inflate to more.
 const INFLATED_BYTES_MAX: u64 = 16 << 20;
 const LOG_APPEND_TIME: i16 = 0x8;
+/// Control and transactional: a marker, whose time is that of the broker that wrote it.
+const MARKER: i16 = 0x30;
 
 /// All batches in `bytes`; a cut one at the end is shown by its size.
 pub(crate) fn view(bytes: &Bytes) -> Value {
@@ -68,8 +70,9 @@ fn header_and_records(bytes: &Bytes, fields: &mut Vec<(String, Value)>) -> Resul
     );
     put("LastOffsetDelta", Value::Int(decoder.i32()?.into()));
     let base_timestamp = decoder.i64()?;
-    put("BaseTimestamp", Value::Int(base_timestamp));
-    let stamped_by_broker = attributes & LOG_APPEND_TIME != 0;
+    let by_broker = attributes & MARKER == MARKER;
+    put(if by_broker { "MarkerTimestamp" } else { "BaseTimestamp" }, Value::Int(base_timestamp));
+    let stamped_by_broker = by_broker || attributes & LOG_APPEND_TIME != 0;
     put(if stamped_by_broker { "AppendTimestamp" } else { "MaxTimestamp" }, Value::Int(decoder.i64()?));
     put("ProducerId", Value::Int(decoder.i64()?));
     put("ProducerEpoch", Value::Int(decoder.i16()?.into()));

@@ -28,6 +28,7 @@ pub(crate) const VARYING: &[(&str, &str, Kind)] = &[
     ("Produce", "Port", PORT),
     ("Batch", "ProducerId", PRODUCER),
     ("Batch", "AppendTimestamp", TIME),
+    ("Batch", "MarkerTimestamp", TIME),
     ("Fetch", "TopicId", TOPIC),
     ("Fetch", "SessionId", SESSION),
     ("Fetch", "ProducerId", PRODUCER),
@@ -68,6 +69,12 @@ pub(crate) const VARYING: &[(&str, &str, Kind)] = &[
     ("DescribeCluster", "Host", HOST),
     ("DescribeCluster", "Port", PORT),
     ("DescribeTopicPartitions", "TopicId", TOPIC),
+    ("TxnOffsetCommit", "ProducerId", PRODUCER),
+    ("TxnOffsetCommit", "MemberId", MEMBER),
+    ("WriteTxnMarkers", "ProducerId", PRODUCER),
+    ("DescribeProducers", "ProducerId", PRODUCER),
+    ("DescribeProducers", "ErrorMessage", MESSAGE),
+    ("DescribeProducers", "LastTimestamp", TIME),
 ];
 
 const TOPIC: Kind = Named("topic");
@@ -102,6 +109,11 @@ pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("JoinGroup", "Members", &["GroupInstanceId", "Metadata"]),
     ("DescribeGroups", "Members", &["GroupInstanceId", "MemberMetadata", "MemberId"]),
     ("DeleteGroups", "Results", &["GroupId"]),
+    ("WriteTxnMarkers", "Topics", &["Name"]),
+    ("WriteTxnMarkers", "Partitions", &["PartitionIndex"]),
+    ("DescribeProducers", "ActiveProducers", &["ProducerEpoch", "LastSequence"]),
+    ("TxnOffsetCommit", "Topics", &["Name"]),
+    ("TxnOffsetCommit", "Partitions", &["PartitionIndex"]),
     ("Produce", "Responses", &["Name", "TopicId"]),
     ("Produce", "PartitionResponses", &["Index"]),
     ("ListOffsets", "Topics", &["Name"]),

@@ -6,4 +6,4 @@ pub(crate) mod hostile;
 pub(crate) mod kill;
 mod offenders;
 mod read_back;
-mod wire;
+pub(crate) mod wire;

@@ -6,6 +6,7 @@ mod faults;
 mod finding;
 mod interop;
 mod limits;
+mod load;
 mod node;
 mod repository;
 mod rust_text;
@@ -20,7 +21,7 @@ const USAGE: &str = "\
 usage: cargo xtask NAME
 
   verify                            static checks, writes nothing
-  fix                               formats, and mends what clippy can mend by itself
+  fix                               formats, mends what clippy can mend by itself, writes the reference pages
   tidy                              a mirror: the longest functions and files, vague names, words to say otherwise
   interop NAME|all|list [--bootstrap HOST:PORT]
                                     real clients against Milena, or against the broker given
@@ -30,6 +31,9 @@ usage: cargo xtask NAME
   faults kill [--rounds N] [--plant early-ack]
                                     kill -9 under load; nothing acknowledged may be missing
   faults hostile [--connections N]  broken frames, slow readers, floods of connections
+  load groups [--members N]         groups of ten members each: memory, heartbeats, commits, rebalances, restart
+  load rebalance [--bootstrap NAME=HOST:PORT,..] [--rounds N] [--heartbeat-ms N]
+                                    how long fifty members stand still when one leaves; brokers in turn
   limits                            ready within 100 ms, idle below 40 MB
   counts LOG [FAILED-PART..]        adds up what passed per suite in LOG, and holds it against .ci/floor.txt";
 
@@ -45,6 +49,8 @@ fn main() -> ExitCode {
         ["twin", rest @ ..] => twin::twin(rest),
         ["faults", "kill", rest @ ..] => faults::kill::kill(rest),
         ["faults", "hostile", rest @ ..] => faults::hostile::hostile(rest),
+        ["load", "groups", rest @ ..] => load::groups::groups(rest),
+        ["load", "rebalance", rest @ ..] => load::rebalance::rebalance(rest),
         ["limits"] => limits::limits(),
         ["counts", rest @ ..] => counts::counts(rest),
         _ => {

@@ -4,6 +4,7 @@
 mod differences;
 mod layers;
 mod packages;
+mod pages;
 mod purity;
 mod unsafe_code;
 mod words;
@@ -31,6 +32,7 @@ pub(crate) fn verify() -> Result<(), String> {
     tally.findings("words", &words::check(&files, &words::machine_paths(&root)));
     tally.findings("commit messages", &words::check_messages(&root)?);
     tally.findings("intended differences", &differences::check(&files));
+    tally.findings("reference pages", &pages::check(&root, &files)?);
     tally.command("format", &root, &["fmt", "--all", "--check", "--", "-l"], &[]);
     let clippy = ["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     tally.command("clippy", &root, &clippy, &[]);
@@ -44,7 +46,8 @@ pub(crate) fn fix() -> Result<(), String> {
     let root = repository::root();
     let clippy = ["clippy", "--fix", "--allow-dirty", "--allow-staged", "--workspace", "--all-targets"];
     shell::run(&mut shell::command(&root, "cargo", &clippy))?;
-    shell::run(&mut shell::command(&root, "cargo", &["fmt", "--all"]))
+    shell::run(&mut shell::command(&root, "cargo", &["fmt", "--all"]))?;
+    pages::write(&root)
 }
 
 fn read(root: &Path, path: &str) -> Result<String, String> {

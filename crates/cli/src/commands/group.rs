@@ -1,16 +1,21 @@
 //! `milena group`: who reads what, and how far behind they are.
 
+mod destination;
+mod reset;
+mod scope;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use milena_client::Admin;
 use milena_client::admin::{GroupDescription, OffsetSpec};
-use milena_protocol::{ErrorCode, Offset, TopicPartition};
+use milena_protocol::{ErrorCode, TopicPartition};
 use serde::Serialize;
 
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::{Output, Row};
-use crate::time;
+
+use scope::Scope;
 
 /// List, describe, reset and delete groups
 #[derive(clap::Subcommand)]
@@ -22,49 +27,22 @@ pub(crate) enum Command {
         /// Its id
         group: String,
     },
-    /// Move the offsets of a group that has no members
-    Reset {
-        /// Its id
-        group: String,
-        /// Which topic; may be repeated [default: all that it has offsets in]
-        #[arg(short, long)]
-        topic: Vec<String>,
-        /// Which partitions of them [default: all]
-        #[arg(short, long)]
-        partition: Vec<i32>,
-        #[command(flatten)]
-        to: To,
-        /// Show what would be stored, and store nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
+    /// Move the offsets of a group that has no members; without --execute it only shows where to
+    Reset(reset::Reset),
     /// Delete groups that have no members, with their offsets
     Delete {
         /// Their ids
         #[arg(required = true)]
         groups: Vec<String>,
     },
-}
-
-/// Where offsets are moved.
-#[derive(clap::Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct To {
-    /// To the log start
-    #[arg(long)]
-    to_earliest: bool,
-    /// To the log end
-    #[arg(long)]
-    to_latest: bool,
-    /// To this offset
-    #[arg(long, value_name = "OFFSET")]
-    to_offset: Option<i64>,
-    /// To the first record of this time or later
-    #[arg(long, value_name = "TIME", value_parser = time::parse)]
-    to_time: Option<milena_base::Millis>,
-    /// By so many records; negative is back
-    #[arg(long, value_name = "RECORDS", allow_hyphen_values = true)]
-    shift_by: Option<i64>,
+    /// Delete offsets that a group has stored; not those of topics that its members read
+    DeleteOffsets {
+        /// Its id
+        group: String,
+        /// Which topic, `TOPIC` or `TOPIC:0,1` for some of its partitions; may be repeated
+        #[arg(short, long, required = true, value_parser = scope::parse)]
+        topic: Vec<Scope>,
+    },
 }
 
 #[derive(Serialize)]
@@ -123,21 +101,19 @@ struct Described {
     partitions: Vec<LagRow>,
 }
 
-/// An offset that was moved.
+/// An offset that was deleted.
 #[derive(Serialize)]
-struct MoveRow {
+struct DeletedRow {
     topic: String,
     partition: i32,
-    from: Option<i64>,
-    to: i64,
+    offset: i64,
 }
 
-impl Row for MoveRow {
-    const HEADINGS: &'static [&'static str] = &["TOPIC", "PARTITION", "FROM", "TO"];
+impl Row for DeletedRow {
+    const HEADINGS: &'static [&'static str] = &["TOPIC", "PARTITION", "OFFSET"];
 
     fn cells(&self) -> Vec<String> {
-        let from = self.from.map_or_else(|| "-".to_owned(), |from| from.to_string());
-        vec![self.topic.clone(), self.partition.to_string(), from, self.to.to_string()]
+        vec![self.topic.clone(), self.partition.to_string(), self.offset.to_string()]
     }
 }
 
@@ -161,20 +137,8 @@ pub(crate) async fn run(command: Command, target: &Target, output: &Output) -> R
             output.list(&rows.collect::<Vec<_>>())
         }
         Command::Describe { group } => describe(&admin, &group, output).await,
-        Command::Reset { group, topic, partition, to, dry_run } => {
-            let moves = plan(&admin, &group, &topic, &partition, &to).await?;
-            if !dry_run {
-                let offsets = moves.iter().map(|(partition, (_, to))| (partition.clone(), *to)).collect();
-                admin.alter_group_offsets(&group, &offsets).await?;
-            }
-            let rows = moves.into_iter().map(|(partition, (from, to))| MoveRow {
-                topic: partition.topic,
-                partition: partition.partition,
-                from: from.map(|offset| offset.0),
-                to: to.0,
-            });
-            output.list(&rows.collect::<Vec<_>>())
-        }
+        Command::Reset(reset) => reset.run(&admin, output).await,
+        Command::DeleteOffsets { group, topic } => delete_offsets(&admin, &group, &topic, output).await,
         Command::Delete { groups } => {
             for group in &groups {
                 admin.delete_group(group).await?;
@@ -235,55 +199,20 @@ async fn lags(admin: &Admin, description: &GroupDescription) -> Result<Vec<LagRo
     Ok(rows)
 }
 
-/// What a reset would store: from where, to where.
-async fn plan(
-    admin: &Admin,
-    group: &str,
-    topics: &[String],
-    numbers: &[i32],
-    to: &To,
-) -> Result<BTreeMap<TopicPartition, (Option<Offset>, Offset)>, Failure> {
-    let committed = admin.group_offsets(group).await?;
-    let mut partitions: Vec<TopicPartition> = Vec::new();
-    if topics.is_empty() {
-        partitions.extend(committed.keys().cloned());
+async fn delete_offsets(admin: &Admin, group: &str, topics: &[Scope], output: &Output) -> Result<(), Failure> {
+    let stored = admin.group_offsets(group).await?;
+    let is_meant = |partition: &TopicPartition| topics.iter().any(|scope| scope.holds(partition));
+    let meant: Vec<_> = stored.into_iter().filter(|(partition, _)| is_meant(partition)).collect();
+    if meant.is_empty() {
+        let advice = format!("see `milena group describe {group}`");
+        return Err(Failure::failed(format!("group \"{group}\" has no offsets there; {advice}")));
     }
-    for topic in topics {
-        let found = admin.describe_topic(topic).await?;
-        partitions.extend(found.partitions.keys().map(|number| TopicPartition::new(topic.clone(), *number)));
-    }
-    partitions.retain(|partition| numbers.is_empty() || numbers.contains(&partition.partition));
-    if partitions.is_empty() {
-        return Err(Failure::failed(format!("group \"{group}\" has no offsets there; name a topic with --topic")));
-    }
-    let mut moves = BTreeMap::new();
-    for partition in partitions {
-        let from = committed.get(&partition).map(|stored| stored.offset);
-        let offset = destination(admin, &partition, from, to).await?;
-        moves.insert(partition, (from, offset));
-    }
-    Ok(moves)
-}
-
-/// Where one partition's offset goes; never outside of its log.
-async fn destination(
-    admin: &Admin,
-    partition: &TopicPartition,
-    from: Option<Offset>,
-    to: &To,
-) -> Result<Offset, Failure> {
-    let find = async |spec| -> Result<Option<Offset>, Failure> {
-        let found = admin.list_offsets(&[(partition.clone(), spec)]).await?;
-        Ok(found.into_values().next().and_then(|found| found.offset))
-    };
-    let start = find(OffsetSpec::Earliest).await?.unwrap_or(Offset(0));
-    let end = find(OffsetSpec::Latest).await?.unwrap_or(start);
-    let wanted = match to {
-        To { to_earliest: true, .. } => start,
-        To { to_offset: Some(offset), .. } => Offset(*offset),
-        To { to_time: Some(time), .. } => find(OffsetSpec::At(*time)).await?.unwrap_or(end),
-        To { shift_by: Some(records), .. } => Offset(from.unwrap_or(start).0.saturating_add(*records)),
-        To { .. } => end,
-    };
-    Ok(wanted.clamp(start, end.max(start)))
+    let partitions: Vec<TopicPartition> = meant.iter().map(|(partition, _)| partition.clone()).collect();
+    admin.delete_group_offsets(group, &partitions).await?;
+    let rows = meant.into_iter().map(|(partition, stored)| DeletedRow {
+        topic: partition.topic,
+        partition: partition.partition,
+        offset: stored.offset.0,
+    });
+    output.list(&rows.collect::<Vec<_>>())
 }

@@ -1,15 +1,19 @@
 //! `milena topic`: what topics there are, and how they are cut.
 
-use milena_client::admin::{ConfigChange, ConfigResource, ConfigSource, NewTopic};
+use std::path::{Path, PathBuf};
+
+use milena_base::Millis;
+use milena_client::admin::{ConfigChange, ConfigResource, ConfigSource, NewTopic, OffsetSpec};
 use milena_client::cluster::{PartitionView, TopicView};
 use milena_client::{Admin, Error};
-use milena_protocol::{ErrorCode, NodeId};
-use serde::Serialize;
+use milena_protocol::{ErrorCode, NodeId, Offset, TopicPartition};
+use serde::{Deserialize, Serialize};
 
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::{Output, Row};
 use crate::pairs;
+use crate::time;
 
 /// Create, list, describe, change and delete topics
 #[derive(clap::Subcommand)]
@@ -66,6 +70,52 @@ pub(crate) enum Command {
         #[arg(long)]
         if_exists: bool,
     },
+    /// Show where each partition ends
+    Offsets {
+        /// Its name
+        name: String,
+        /// Where it begins instead
+        #[arg(long, conflicts_with = "at")]
+        earliest: bool,
+        /// The first record of this time or later instead; no line where there is none
+        #[arg(long, value_name = "TIME", value_parser = time::parse)]
+        at: Option<Millis>,
+    },
+    /// Delete the records before an offset
+    DeleteRecords {
+        /// JSON as Kafka's tool takes it: {"partitions": [{"topic": "t", "partition": 0, "offset": 9}]}; -1 is the end
+        #[arg(long)]
+        file: PathBuf,
+    },
+}
+
+/// One partition of `offsets` and `delete-records`.
+#[derive(Serialize)]
+struct OffsetRow {
+    topic: String,
+    partition: i32,
+    offset: i64,
+}
+
+impl Row for OffsetRow {
+    const HEADINGS: &'static [&'static str] = &["TOPIC", "PARTITION", "OFFSET"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.topic.clone(), self.partition.to_string(), self.offset.to_string()]
+    }
+}
+
+/// The file of `delete-records`.
+#[derive(Deserialize)]
+struct Deletions {
+    partitions: Vec<Deletion>,
+}
+
+#[derive(Deserialize)]
+struct Deletion {
+    topic: String,
+    partition: i32,
+    offset: i64,
 }
 
 /// One topic of `list`.
@@ -159,7 +209,41 @@ pub(crate) async fn run(command: Command, target: &Target, output: &Output) -> R
             }
             Ok(())
         }
+        Command::Offsets { name, earliest, at } => {
+            let spec = match at {
+                Some(time) => OffsetSpec::At(time),
+                None if earliest => OffsetSpec::Earliest,
+                None => OffsetSpec::Latest,
+            };
+            offsets(&admin, &name, spec, output).await
+        }
+        Command::DeleteRecords { file } => delete_records(&admin, &file, output).await,
     }
+}
+
+async fn offsets(admin: &Admin, name: &str, spec: OffsetSpec, output: &Output) -> Result<(), Failure> {
+    let topic = admin.describe_topic(name).await?;
+    let partitions = topic.partitions.keys().map(|partition| (TopicPartition::new(name, *partition), spec));
+    let found = admin.list_offsets(&partitions.collect::<Vec<_>>()).await?;
+    let row = |(place, found): (TopicPartition, milena_client::admin::FoundOffset)| {
+        Some(OffsetRow { topic: place.topic, partition: place.partition, offset: found.offset?.0 })
+    };
+    output.list(&found.into_iter().filter_map(row).collect::<Vec<_>>())
+}
+
+async fn delete_records(admin: &Admin, file: &Path, output: &Output) -> Result<(), Failure> {
+    let path = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::io(format!("cannot read {path}"), &error))?;
+    let deletions: Deletions =
+        serde_json::from_str(&text).map_err(|error| Failure::usage(format!("{path}: {error}")))?;
+    let mut rows = Vec::new();
+    for Deletion { topic, partition, offset } in deletions.partitions {
+        let place = TopicPartition::new(topic.clone(), partition);
+        let before = (offset != -1).then_some(Offset(offset));
+        let log_start = admin.delete_records(&place, before).await?;
+        rows.push(OffsetRow { topic, partition, offset: log_start.0 });
+    }
+    output.list(&rows)
 }
 
 async fn create(admin: &Admin, topic: &NewTopic, if_not_exists: bool, output: &Output) -> Result<(), Failure> {

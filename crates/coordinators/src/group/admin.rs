@@ -27,13 +27,13 @@ const CONSUMER_PROTOCOL: &str = "consumer";
 const GROUP_ID_NOT_FOUND_VERSION: i16 = 6;
 
 /// One group of a DescribeGroups. Subscriptions are shown only while a protocol is agreed on.
-pub(super) fn describe(id: &str, group: Option<&ClassicGroup>, is_consumer: bool, version: i16) -> DescribedGroup {
+pub(super) fn describe(id: &str, group: Option<Group<'_>>, version: i16) -> DescribedGroup {
     let group_id = id.to_owned();
-    let Some(group) = group else {
+    let Some(Group::Classic(group)) = group else {
         let mut missing = DescribedGroup { group_id, group_state: DEAD.to_owned(), ..Default::default() };
         if version >= GROUP_ID_NOT_FOUND_VERSION {
             missing.error_code = ErrorCode::GroupIdNotFound.number();
-            let what = if is_consumer { "is not a classic group" } else { "not found" };
+            let what = if group.is_some() { "is not a classic group" } else { "not found" };
             missing.error_message = Some(format!("Group {id} {what}."));
         }
         return missing;

@@ -23,8 +23,11 @@ use milena_protocol::messages::{ConsumerProtocolSubscription, JoinGroupResponse,
 use milena_protocol::wire::Decoder;
 use milena_protocol::{ErrorCode, Message, Offset};
 
+use super::consumer::limits::Limit;
 use super::member::{Member, Parked};
 use super::partition::java_hash;
+#[cfg(test)]
+use super::planted::Bug;
 use super::request::join_response;
 use super::{Response, Settings};
 use crate::timers::Timers;
@@ -42,10 +45,8 @@ pub(super) enum Timer {
     Join { group: String },
     /// Whoever has not synced is removed.
     Sync { group: String },
-    /// A member of a consumer group was silent for too long.
-    ConsumerSession { group: String, member: String },
-    /// A member of a consumer group did not give partitions back in time.
-    ConsumerRebalance { group: String, member: String },
+    /// A member of a consumer group let a time limit pass.
+    Member { group: String, member: String, limit: Limit },
     /// Regular expressions of a consumer group are to be resolved.
     Regex { group: String },
     /// Offsets and groups are looked through for expiry.
@@ -348,6 +349,8 @@ impl ClassicGroup {
         let Some(member) = self.members.get_mut(member_id) else { return };
         match member.join.replace(parked) {
             None => self.awaiting_joins += 1,
+            #[cfg(test)]
+            Some(_) if step.settings.has(Bug::FormerJoinUnanswered) => {}
             Some(former) => step.refuse_join(former, member_id, ErrorCode::RebalanceInProgress),
         }
     }
@@ -373,6 +376,10 @@ impl ClassicGroup {
         }
         if let Some(instance_id) = &member.instance_id {
             self.static_members.remove(instance_id);
+        }
+        #[cfg(test)]
+        if step.settings.has(Bug::LeaderNotReplaced) {
+            return;
         }
         if self.is_leader(member_id) {
             self.leader = self.members.keys().next().cloned();

@@ -3,6 +3,7 @@
 //! Source: `OffsetMetadataManager`, `ClassicGroup.validateOffsetCommit`.
 
 use milena_base::Millis;
+use milena_metadata::image::Image;
 use milena_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use milena_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
 use milena_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
@@ -11,13 +12,17 @@ use milena_protocol::messages::offset_fetch_response::{
 };
 use milena_protocol::messages::{
     OffsetCommitKey, OffsetCommitRequest, OffsetCommitResponse, OffsetCommitValue, OffsetDeleteRequest,
-    OffsetDeleteResponse,
+    OffsetDeleteResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    txn_offset_commit_response::{TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic},
 };
 use milena_protocol::{ErrorCode, Uuid};
 
+use super::Settings;
 use super::classic::{ClassicGroup, State, Step};
 use super::kind::Group;
 use super::offsets::{Committed, Offsets};
+#[cfg(test)]
+use super::planted::Bug;
 use super::record;
 use super::request::no_offset;
 use crate::CoordinatorRecord;
@@ -43,6 +48,22 @@ impl ClassicGroup {
         if self.state == State::Completing { Err(ErrorCode::RebalanceInProgress) } else { Ok(()) }
     }
 
+    /// Whether the sender may commit in a transaction (KIP-447). Those who name neither member nor generation are
+    /// trusted, as the clients before version 3; the state of the group does not matter.
+    fn validate_transactional_commit(&self, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
+        let is_empty = request.generation_id < 0 && self.state == State::Empty;
+        let names_nobody =
+            request.generation_id < 0 && request.member_id.is_empty() && request.group_instance_id.is_none();
+        if is_empty || names_nobody {
+            return Ok(());
+        }
+        self.validate_member(&request.member_id, request.group_instance_id.as_deref())?;
+        match request.generation_id == self.generation {
+            true => Ok(()),
+            false => Err(ErrorCode::IllegalGeneration),
+        }
+    }
+
     pub(super) fn validate_offset_delete(&self) -> Result<(), ErrorCode> {
         match self.state {
             State::Empty => Ok(()),
@@ -56,23 +77,27 @@ impl ClassicGroup {
 /// no generation in it.
 pub(super) fn commit(
     step: &mut Step<'_>,
-    group: Option<&ClassicGroup>,
+    group: Option<Group<'_>>,
     request: OffsetCommitRequest,
     version: i16,
 ) -> Result<OffsetCommitResponse, (OffsetCommitRequest, ErrorCode)> {
-    if let Err(error) = validate(group, &request, version) {
+    let validated = validate(step.settings, group, &request, version);
+    #[cfg(test)]
+    let validated = match validated {
+        Err(ErrorCode::IllegalGeneration) if step.settings.has(Bug::StaleGeneration) => Ok(()),
+        Err(ErrorCode::RebalanceInProgress) if step.settings.has(Bug::CommitWithoutPart) => Ok(()),
+        honest => honest,
+    };
+    if let Err(error) = validated {
         return Err((request, error));
     }
-    if let Some(group) = group
+    #[cfg(test)]
+    let group = group.filter(|_| !step.settings.has(Bug::CommitIsNoSignOfLife));
+    if let Some(Group::Classic(group)) = group
         && matches!(group.state, State::Stable | State::Preparing { .. })
     {
         group.refresh_session(step, &request.member_id);
     }
-    Ok(write(step, request))
-}
-
-/// Writes the offsets of a commit that may be made, but for those whose metadata is too long.
-pub(super) fn write(step: &mut Step<'_>, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let expire_timestamp = match request.retention_time_ms {
         -1 => -1,
         retention => (step.now + Millis(retention)).0,
@@ -81,38 +106,90 @@ pub(super) fn write(step: &mut Step<'_>, request: OffsetCommitRequest) -> Offset
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
-            let metadata = partition.committed_metadata.unwrap_or_default();
-            let fits = metadata.encode_utf16().count() <= step.settings.offset_metadata_max;
-            let error = if fits { ErrorCode::None } else { ErrorCode::OffsetMetadataTooLarge };
             let partition_index = partition.partition_index;
-            partitions.push(OffsetCommitResponsePartition { partition_index, error_code: error.number() });
-            if !fits {
-                continue;
-            }
-            let group = request.group_id.clone();
-            let key = OffsetCommitKey { group, topic: topic.name.clone(), partition: partition_index };
+            let key = key(&request.group_id, &topic.name, partition_index);
             let value = OffsetCommitValue {
                 offset: partition.committed_offset,
                 leader_epoch: partition.committed_leader_epoch,
-                metadata,
+                metadata: partition.committed_metadata.unwrap_or_default(),
                 commit_timestamp: step.now.0,
                 expire_timestamp,
                 topic_id: topic.topic_id,
             };
-            step.records.push(record::offset(&key, &value));
+            let error_code = store(step, &key, &value).number();
+            partitions.push(OffsetCommitResponsePartition { partition_index, error_code });
         }
         response.topics.push(OffsetCommitResponseTopic { name: topic.name, topic_id: topic.topic_id, partitions });
     }
-    response
+    Ok(response)
 }
 
-fn validate(group: Option<&ClassicGroup>, request: &OffsetCommitRequest, version: i16) -> Result<(), ErrorCode> {
+fn validate(
+    settings: &Settings,
+    group: Option<Group<'_>>,
+    request: &OffsetCommitRequest,
+    version: i16,
+) -> Result<(), ErrorCode> {
     match group {
-        Some(group) => group.validate_commit(request),
+        Some(Group::Classic(group)) => group.validate_commit(request),
+        Some(Group::Consumer(group)) => group.validate_commit(settings, request, version),
         None if request.generation_id_or_member_epoch < 0 => Ok(()),
         None if version >= GROUP_ID_NOT_FOUND_VERSION => Err(ErrorCode::GroupIdNotFound),
         None => Err(ErrorCode::IllegalGeneration),
     }
+}
+
+/// One TxnOffsetCommit. A group that does not exist is made as by [`commit`].
+pub(super) fn commit_in_transaction(
+    step: &mut Step<'_>,
+    group: Option<Group<'_>>,
+    image: &Image,
+    request: &TxnOffsetCommitRequest,
+) -> Result<TxnOffsetCommitResponse, ErrorCode> {
+    match group {
+        Some(Group::Classic(group)) => group.validate_transactional_commit(request)?,
+        Some(Group::Consumer(group)) => group.validate_transactional_commit(step.settings, image, request)?,
+        None if request.generation_id < 0 => {}
+        None => return Err(ErrorCode::IllegalGeneration),
+    }
+    let mut response = TxnOffsetCommitResponse::default();
+    for topic in &request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in &topic.partitions {
+            let partition_index = partition.partition_index;
+            let key = key(&request.group_id, &topic.name, partition_index);
+            let value = OffsetCommitValue {
+                offset: partition.committed_offset,
+                leader_epoch: partition.committed_leader_epoch,
+                metadata: partition.committed_metadata.clone().unwrap_or_default(),
+                commit_timestamp: step.now.0,
+                expire_timestamp: -1,
+                topic_id: Uuid::ZERO,
+            };
+            let error_code = store(step, &key, &value).number();
+            partitions.push(TxnOffsetCommitResponsePartition { partition_index, error_code });
+        }
+        response.topics.push(TxnOffsetCommitResponseTopic { name: topic.name.clone(), partitions });
+    }
+    Ok(response)
+}
+
+fn key(group: &str, topic: &str, partition: i32) -> OffsetCommitKey {
+    OffsetCommitKey { group: group.to_owned(), topic: topic.to_owned(), partition }
+}
+
+/// Whether that metadata may not be stored (trap 121).
+pub(super) fn is_too_large(settings: &Settings, metadata: Option<&str>) -> bool {
+    metadata.is_some_and(|metadata| metadata.encode_utf16().count() > settings.offset_metadata_max)
+}
+
+/// Adds an offset to the decision, unless its metadata is too large (trap 121).
+fn store(step: &mut Step<'_>, key: &OffsetCommitKey, value: &OffsetCommitValue) -> ErrorCode {
+    if is_too_large(step.settings, Some(&value.metadata)) {
+        return ErrorCode::OffsetMetadataTooLarge;
+    }
+    step.records.push(record::offset(key, value));
+    ErrorCode::None
 }
 
 /// One group of an OffsetFetch. What is not known has offset −1 and no error.

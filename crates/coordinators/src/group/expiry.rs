@@ -7,10 +7,10 @@
 use milena_base::Millis;
 
 use super::classic::{ClassicGroup, State};
+use super::event::DeletedTopic;
 use super::kind::Group;
 use super::offsets::{Committed, Offsets};
 use super::record;
-use super::shard::DeletedTopic;
 use crate::CoordinatorRecord;
 
 /// One step writes at most this many tombstones, and one more for the group.

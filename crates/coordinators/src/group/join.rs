@@ -10,6 +10,8 @@ use milena_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use super::Context;
 use super::classic::{ClassicGroup, State, Step};
 use super::member::{Member, Parked};
+#[cfg(test)]
+use super::planted::Bug;
 use super::record;
 
 /// First version whose members must come back with the id that they were given (KIP-394).
@@ -167,6 +169,10 @@ impl ClassicGroup {
     }
 
     fn update_member(&mut self, step: &mut Step<'_>, member_id: &str, request: JoinGroupRequest, parked: Parked) {
+        #[cfg(test)]
+        if step.settings.has(Bug::JoinForgotten) && matches!(self.state, State::Preparing { .. }) {
+            return;
+        }
         if let Some(member) = self.members.get_mut(member_id) {
             member.protocols = request.protocols;
             member.rebalance_timeout_ms = request.rebalance_timeout_ms;
@@ -229,6 +235,10 @@ impl ClassicGroup {
         }
         if self.pending_syncs.remove(former) {
             self.pending_syncs.insert(member_id.to_owned());
+        }
+        #[cfg(test)]
+        if step.settings.has(Bug::StaticMemberTwice) {
+            self.members.insert(former.to_owned(), member.clone());
         }
         self.members.insert(member_id.to_owned(), member);
     }

@@ -1,6 +1,6 @@
 //! A group of either kind, for what both have in common: offsets that age, topics that are in use, an end.
 
-use milena_protocol::ErrorCode;
+use milena_protocol::{ErrorCode, Offset};
 
 use super::classic::{ClassicGroup, State};
 use super::consumer::group::ConsumerGroup;
@@ -21,6 +21,14 @@ impl Group<'_> {
         match self {
             Group::Classic(group) => group.state == State::Empty,
             Group::Consumer(group) => group.is_empty(),
+        }
+    }
+
+    /// The last record that touched it.
+    pub(super) fn written(self) -> Option<Offset> {
+        match self {
+            Group::Classic(group) => group.written,
+            Group::Consumer(group) => group.written,
         }
     }
 

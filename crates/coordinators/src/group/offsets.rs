@@ -40,9 +40,17 @@ pub(super) struct Offsets {
     pending: BTreeMap<ProducerId, BTreeMap<Place, Committed>>,
     /// The other way round: which open transactions hold a place.
     open: BTreeMap<Place, BTreeSet<ProducerId>>,
+    /// A planted fault: see `Bug::OffsetOvertaken`.
+    #[cfg(test)]
+    is_overtaken: bool,
 }
 
 impl Offsets {
+    #[cfg(test)]
+    pub(super) fn plant(&mut self, is_overtaken: bool) {
+        self.is_overtaken = is_overtaken;
+    }
+
     /// Committed offsets in all.
     pub(super) fn count(&self) -> usize {
         self.count
@@ -117,6 +125,8 @@ impl Offsets {
                 }
             }
             let present = self.committed(&place.0, &place.1, place.2);
+            #[cfg(test)]
+            let present = present.filter(|_| !self.is_overtaken);
             if is_committed && present.is_none_or(|present| present.record < committed.record) {
                 self.put(place, committed);
             }

@@ -6,8 +6,12 @@
 use bytes::Bytes;
 use milena_base::Millis;
 use milena_protocol::ErrorCode;
+#[cfg(test)]
+use milena_protocol::messages::JoinGroupResponse;
 
 use super::classic::{ClassicGroup, FirstDelay, State, Step, Timer};
+#[cfg(test)]
+use super::planted::Bug;
 use super::record;
 
 impl ClassicGroup {
@@ -83,6 +87,10 @@ impl ClassicGroup {
             return self.wait_for_joins(step);
         }
         self.generation = self.generation.checked_add(1).unwrap_or(1);
+        #[cfg(test)]
+        if step.settings.has(Bug::GenerationTwice) {
+            self.generation -= 1;
+        }
         self.protocol_name = self.select_protocol();
         self.subscribed_topics = self.subscriptions();
         self.pending_syncs.clear();
@@ -116,6 +124,8 @@ impl ClassicGroup {
         for member_id in ids {
             if let Some(parked) = self.unpark_join(&member_id) {
                 let response = self.joined(&member_id);
+                #[cfg(test)]
+                let response = self.with_planted_faults(step, parked, response);
                 step.reply_join(parked, response);
             }
             if let Some(member) = self.members.get_mut(&member_id) {
@@ -125,6 +135,22 @@ impl ClassicGroup {
             self.pending_syncs.insert(member_id);
         }
         step.timers.set(sync_timer(step), step.now + Millis(i64::from(self.rebalance_timeout_ms())));
+    }
+
+    #[cfg(test)]
+    fn with_planted_faults(
+        &self,
+        step: &mut Step<'_>,
+        parked: super::member::Parked,
+        mut response: JoinGroupResponse,
+    ) -> JoinGroupResponse {
+        if step.settings.has(Bug::AnsweredTwice) {
+            step.reply_join(parked, response.clone());
+        }
+        if step.settings.has(Bug::TwoLeaders) && self.static_members.values().any(|id| *id == response.member_id) {
+            response.leader.clone_from(&response.member_id);
+        }
+        response
     }
 
     /// A generation is given up before its assignment came: whoever waits for it must join again.

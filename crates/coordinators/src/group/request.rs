@@ -19,12 +19,15 @@ use milena_protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
     JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse,
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-    OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse, delete_groups_response::DeletableGroupResult,
-    offset_commit_response::OffsetCommitResponsePartition, offset_commit_response::OffsetCommitResponseTopic,
+    OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    delete_groups_response::DeletableGroupResult, offset_commit_response::OffsetCommitResponsePartition,
+    offset_commit_response::OffsetCommitResponseTopic, txn_offset_commit_response::TxnOffsetCommitResponsePartition,
+    txn_offset_commit_response::TxnOffsetCommitResponseTopic,
 };
 
 use super::Settings;
 use super::record::TEXT_BYTES_MAX;
+use crate::Marker;
 
 /// Who asks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,10 @@ pub enum Request {
     Leave(LeaveGroupRequest),
     /// OffsetCommit 2–10.
     OffsetCommit(OffsetCommitRequest),
+    /// TxnOffsetCommit 0–5, whose transaction its coordinator has vouched for.
+    TxnOffsetCommit(TxnOffsetCommitRequest),
+    /// The end of a transaction that may have committed offsets here.
+    EndTransaction(Marker),
     /// One group of an OffsetFetch 1–10; see [`offset_fetch_groups`].
     OffsetFetch {
         /// The group; no topics means all of them.
@@ -90,6 +97,10 @@ pub enum Response {
     Leave(LeaveGroupResponse),
     /// To OffsetCommit.
     OffsetCommit(OffsetCommitResponse),
+    /// To TxnOffsetCommit.
+    TxnOffsetCommit(TxnOffsetCommitResponse),
+    /// To the end of a transaction: the log's error as it is.
+    EndTransaction(ErrorCode),
     /// To one group of an OffsetFetch; see [`offset_fetch_response`].
     OffsetFetch(OffsetFetchResponseGroup),
     /// To OffsetDelete.
@@ -132,6 +143,7 @@ pub fn refuse(request: &Request, version: i16, settings: &Settings) -> Option<Re
         | Request::Heartbeat(HeartbeatRequest { group_id, .. })
         | Request::Leave(LeaveGroupRequest { group_id, .. })
         | Request::OffsetDelete(OffsetDeleteRequest { group_id, .. })
+        | Request::TxnOffsetCommit(TxnOffsetCommitRequest { group_id, .. })
             if group_id.is_empty() =>
         {
             ErrorCode::InvalidGroupId
@@ -171,6 +183,15 @@ impl Request {
                 texts.extend(optional.into_iter().filter_map(|text| text.as_deref()));
                 texts.extend(beat.subscribed_topic_names.iter().flatten().map(String::as_str));
             }
+            Request::TxnOffsetCommit(commit) => {
+                texts.push(&commit.group_id);
+                for topic in &commit.topics {
+                    texts.push(&topic.name);
+                    texts.extend(
+                        topic.partitions.iter().filter_map(|partition| partition.committed_metadata.as_deref()),
+                    );
+                }
+            }
             // No other request brings texts into records that are not there yet.
             _ => {}
         }
@@ -196,6 +217,10 @@ impl Request {
             }
             Request::Leave(_) => Response::Leave(LeaveGroupResponse { error_code, ..Default::default() }),
             Request::OffsetCommit(commit) => Response::OffsetCommit(offset_commit_error(commit, error)),
+            Request::TxnOffsetCommit(commit) => {
+                Response::TxnOffsetCommit(txn_offset_commit_error(commit, version, error))
+            }
+            Request::EndTransaction(_) => Response::EndTransaction(error),
             Request::OffsetFetch { group, .. } => Response::OffsetFetch(offset_fetch_error(group, version, error)),
             Request::OffsetDelete(_) => {
                 Response::OffsetDelete(OffsetDeleteResponse { error_code, ..Default::default() })
@@ -252,6 +277,14 @@ impl Response {
                 partitions.for_each(|partition| partition.error_code = error_code);
                 return Response::OffsetCommit(response);
             }
+            Response::TxnOffsetCommit(mut response) => {
+                let error_code = coordinator_error(error).number();
+                let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+                partitions.for_each(|partition| partition.error_code = error_code);
+                return Response::TxnOffsetCommit(response);
+            }
+            // Told to another coordinator, not to a client.
+            Response::EndTransaction(_) => return Response::EndTransaction(error),
             Response::OffsetFetch(group) => {
                 let topics = group.topics.into_iter().map(|topic| OffsetFetchRequestTopics {
                     name: topic.name,
@@ -331,6 +364,31 @@ pub fn offset_commit_error(request: &OffsetCommitRequest, error: ErrorCode) -> O
         });
     }
     response
+}
+
+/// Every partition of the request with the same error. Producers before version 2 may fall over a coordinator that
+/// loads (KAFKA-7296).
+pub fn txn_offset_commit_error(
+    request: &TxnOffsetCommitRequest,
+    version: i16,
+    error: ErrorCode,
+) -> TxnOffsetCommitResponse {
+    let error = match error {
+        ErrorCode::CoordinatorLoadInProgress if version < 2 => ErrorCode::CoordinatorNotAvailable,
+        other => other,
+    };
+    let topics = request.topics.iter().map(|topic| TxnOffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| TxnOffsetCommitResponsePartition {
+                partition_index: partition.partition_index,
+                error_code: error.number(),
+            })
+            .collect(),
+    });
+    TxnOffsetCommitResponse { topics: topics.collect(), ..Default::default() }
 }
 
 /// The groups of an OffsetFetch of any version, and whether only stable offsets will do. Before version 8 there

@@ -30,6 +30,9 @@ pub struct Settings {
     pub groups_max: usize,
     /// Settings of consumer groups.
     pub consumer: ConsumerSettings,
+    /// A fault that a test has planted.
+    #[cfg(test)]
+    pub(super) planted: Option<super::planted::Bug>,
 }
 
 /// `group.consumer.*`. Groups may have settings of their own for the first three.
@@ -76,6 +79,16 @@ impl Default for Settings {
             pending_members_max: 10_000,
             groups_max: 1_000_000,
             consumer: ConsumerSettings::default(),
+            #[cfg(test)]
+            planted: None,
         }
+    }
+}
+
+#[cfg(test)]
+impl Settings {
+    /// Whether that fault is planted.
+    pub(super) fn has(&self, bug: super::planted::Bug) -> bool {
+        self.planted == Some(bug)
     }
 }

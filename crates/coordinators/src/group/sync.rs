@@ -12,6 +12,8 @@ use milena_protocol::messages::{HeartbeatRequest, SyncGroupRequest, SyncGroupRes
 
 use super::classic::{ClassicGroup, State, Step};
 use super::member::Parked;
+#[cfg(test)]
+use super::planted::Bug;
 use super::rebalance::sync_timer;
 use super::record;
 
@@ -75,6 +77,13 @@ impl ClassicGroup {
             assignments.map(|given| (given.member_id, Bytes::copy_from_slice(&given.assignment))).collect();
         let part = |member_id: &str| assignments.get(member_id).cloned().unwrap_or_default();
         let photograph = self.to_record(|member_id, _| part(member_id));
+        #[cfg(test)]
+        if step.settings.has(Bug::SyncBeforeRecord) {
+            self.adopt(photograph.clone());
+        } else {
+            step.records.push(record::group(step.group_id, &photograph));
+        }
+        #[cfg(not(test))]
         step.records.push(record::group(step.group_id, &photograph));
         let answer = self.synced(Bytes::new());
         for (member_id, member) in &mut self.members {
@@ -97,6 +106,10 @@ impl ClassicGroup {
     /// One Heartbeat: the error to answer it with, if any.
     pub(super) fn heartbeat(&mut self, step: &mut Step<'_>, request: &HeartbeatRequest) -> ErrorCode {
         if let Err(error) = self.validate_member(&request.member_id, request.group_instance_id.as_deref()) {
+            #[cfg(test)]
+            if step.settings.has(Bug::InstanceNotFenced) {
+                return ErrorCode::UnknownMemberId;
+            }
             return error;
         }
         if request.generation_id != self.generation {

@@ -11,6 +11,7 @@ mod rebalance;
 mod records;
 mod simulation;
 mod sync;
+mod transactions;
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,7 @@ use milena_protocol::messages::{
 use milena_protocol::{ErrorCode, Message, Offset, Uuid};
 
 use super::{Context, Event, GroupShard, Request, Response, Settings, refuse};
-use crate::{CoordinatorRecord, Decision, Entry, Origin, ReplyTo};
+use crate::{BatchKind, CoordinatorRecord, Decision, Entry, Origin, ReplyTo, Shard};
 
 const SESSION_MS: i32 = 10_000;
 const REBALANCE_MS: i32 = 60_000;
@@ -89,8 +90,16 @@ impl World {
 
     fn apply(&mut self, decision: Decision<Response>) -> Vec<CoordinatorRecord> {
         let end = Offset(self.log.len() as i64);
+        let producer = match decision.kind {
+            BatchKind::Plain => None,
+            BatchKind::InTransaction { producer_id, .. } => Some(producer_id.0),
+            BatchKind::Marker(marker) => {
+                self.append(Entry::TransactionEnd { committed: marker.committed }, Some(marker.producer_id.0));
+                None
+            }
+        };
         for record in &decision.records {
-            self.append(Entry::Record(record.clone()), None);
+            self.append(Entry::Record(record.clone()), producer);
         }
         for reply in decision.replies {
             assert!(reply.written.is_none_or(|written| written < end), "answers wait for records that exist");

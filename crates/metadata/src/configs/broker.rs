@@ -254,7 +254,7 @@ settings! { BROKER
     "replica.socket.timeout.ms", Int, "30000", High, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about replication.";
     "replication.quota.window.num", Int, "11", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about replication quotas.";
     "replication.quota.window.size.seconds", Int, "1", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about replication quotas.";
-    "request.timeout.ms", Int, "30000", High, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
+    "request.timeout.ms", Int, "30000", High, Any, ReadOnly, Acts, Public, "How long a transaction's marker may take to be safe on every in-sync replica, in milliseconds.";
     "sasl.client.callback.handler.class", Class, null, Medium, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about SASL.";
     "sasl.enabled.mechanisms", List, "GSSAPI", Medium, Words { known: &[], empty: true }, PerBroker, NoEffect, Public, "Kept for compatibility: about SASL.";
     "sasl.jaas.config", Password, null, Medium, Any, PerBroker, NoEffect, Public, "Kept for compatibility: about SASL.";

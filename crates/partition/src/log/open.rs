@@ -74,7 +74,7 @@ impl<D: Disk> Log<D> {
                 is_sound
             };
             let cut = !is_trusted && self.recover_segment(*base, now, &mut recovered)?;
-            if at + 1 < bases.len() && (cut || self.ends_before(bases[at + 1], hints)) {
+            if at + 1 < bases.len() && (cut || self.is_cut_before(bases[at + 1], hints)) {
                 self.drop_segments(&bases[at + 1..], now, &mut recovered)?;
                 break;
             }
@@ -86,10 +86,12 @@ impl<D: Disk> Log<D> {
 
     /// Whether records between the last segment and the one at `next` are missing because they were never flushed.
     /// What is behind them goes too, or a producer would be told that a lost batch is a repeated one. Compaction
-    /// leaves gaps as well, and those are none of our business.
-    fn ends_before(&self, next: Offset, hints: &OpenHints) -> bool {
+    /// leaves gaps as well, and those are none of our business. A segment that begins before the last one's end is
+    /// a remnant of an earlier life of the log.
+    fn is_cut_before(&self, next: Offset, hints: &OpenHints) -> bool {
         let is_unflushed = !hints.clean && self.log_end >= hints.recovery_point;
-        is_unflushed && !self.settings.cleanup.compact && self.log_end < next
+        let is_gap = !self.settings.cleanup.compact && self.log_end < next;
+        is_unflushed && (is_gap || self.log_end > next)
     }
 
     /// Whether the active segment's index leads astray while the log beside it is whole. The next offset is found by
@@ -143,7 +145,8 @@ impl<D: Disk> Log<D> {
         Ok(cut_bytes > 0)
     }
 
-    /// Removes the segments behind a cut: what is in them does not follow what is left.
+    /// Removes the segments behind a cut: what is in them does not follow what is left. Their names go for good before
+    /// anything is appended, or the next loss of power could put them behind records that took their offsets.
     fn drop_segments(&mut self, bases: &[Offset], now: Millis, recovered: &mut Recovered) -> io::Result<()> {
         let due = now + Millis(self.settings.file_delete_delay_ms);
         for base in bases {
@@ -154,7 +157,7 @@ impl<D: Disk> Log<D> {
                 rename_deleted(&self.disk, &path, due, &mut recovered.unlinks)?;
             }
         }
-        Ok(())
+        self.disk.flush_dir(&self.dir)
     }
 
     /// Log start and log end, once the segments are in order.

@@ -102,8 +102,12 @@ fn tidy_snapshots<D: Disk>(log: &Log<D>) -> io::Result<Vec<Offset>> {
             false => gone.push(at),
         }
     }
-    for at in gone {
-        log.disk().remove_file(&names::file(log.dir(), at, names::SNAPSHOT))?;
+    for at in &gone {
+        log.disk().remove_file(&names::file(log.dir(), *at, names::SNAPSHOT))?;
+    }
+    if !gone.is_empty() {
+        // Or a loss of power could bring one back that tells of records whose offsets others have taken since.
+        log.disk().flush_dir(log.dir())?;
     }
     Ok(kept)
 }

@@ -1,8 +1,8 @@
 //! One partition, operation by operation, and whole histories against a list.
 
 use milena_base::{DiskFile, Random};
+use milena_protocol::Sequence;
 use milena_protocol::records::BatchOptions;
-use milena_protocol::{ProducerId, Sequence};
 
 use super::*;
 use crate::fixture::*;
@@ -107,7 +107,7 @@ fn epochs_fence_appends_and_reads() {
     let name = topic_partition();
     let rules = Rules::new(&settings, &name, Origin::Coordinator);
     let valid = validate(batch(&records(1, 0), &BatchOptions::default()), &rules, Millis(0)).unwrap();
-    let mut append = |epoch| partition.append(Millis(0), &valid, Some(LeaderEpoch(epoch)));
+    let mut append = |epoch| partition.append(Millis(0), &valid, Some(LeaderEpoch(epoch)), Voucher::NotNeeded);
     assert!(matches!(append(4), Err(AppendError::FencedLeaderEpoch { .. })));
     assert!(matches!(append(6), Err(AppendError::UnknownLeaderEpoch { .. })));
     assert_eq!(append(5).unwrap().base_offset, Offset(2));
@@ -115,7 +115,7 @@ fn epochs_fence_appends_and_reads() {
     assert!(matches!(partition.read(&asked(4)), Err(ReadError::FencedLeaderEpoch { .. })));
     assert!(matches!(partition.read(&asked(6)), Err(ReadError::UnknownLeaderEpoch { .. })));
     partition.resign();
-    assert!(matches!(partition.append(Millis(0), &valid, None), Err(AppendError::NotLeader)));
+    assert!(matches!(partition.append(Millis(0), &valid, None, Voucher::NotNeeded), Err(AppendError::NotLeader)));
 }
 
 #[test]
@@ -145,14 +145,6 @@ fn a_repeated_batch_is_answered_with_its_first_offset() {
     assert_eq!(partition.marks().log_end, Offset(3));
     let gap = append(&mut partition, 0, &records(1, 0), &producer(7, 0, 4));
     assert!(matches!(gap, Err(AppendError::OutOfOrderSequence { .. })));
-}
-
-#[test]
-fn transactional_batches_are_refused_without_the_coordinators_word() {
-    let (_, mut partition) = fresh(small());
-    let options = BatchOptions { is_transactional: true, ..producer(7, 0, 0) };
-    let refused = append(&mut partition, 0, &records(1, 0), &options);
-    assert!(matches!(refused, Err(AppendError::TransactionState(ProducerId(7)))));
 }
 
 #[test]
@@ -412,7 +404,7 @@ fn open_transactions_of_another_broker_hold_back_committed_readers() {
         Millis(0),
     )
     .unwrap();
-    partition.append(Millis(0), &valid, None).unwrap();
+    partition.append(Millis(0), &valid, None, Voucher::NotNeeded).unwrap();
     assert_eq!(partition.marks().last_stable, Offset(4));
     drop(partition);
     let (mut partition, _) = open(&disk, &dir(), small(), OpenHints::default(), 0);
@@ -423,3 +415,4 @@ fn open_transactions_of_another_broker_hold_back_committed_readers() {
 }
 
 mod histories;
+mod transactions;

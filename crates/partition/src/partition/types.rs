@@ -13,6 +13,7 @@ use super::Partition;
 #[cfg(doc)]
 use crate::LogSettings;
 use crate::log::Volume;
+use crate::producers::Guard;
 
 /// What the directory's checkpoint files say about a log before it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,6 +100,25 @@ pub struct Marks {
     pub log_end: Offset,
 }
 
+/// Who answers for a batch of a transaction (KIP-890).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voucher {
+    /// Nobody has to: there is no transaction, or `transaction.partition.verification.enable` is off.
+    NotNeeded,
+    /// Nobody yet: a batch that begins a transaction is refused with [`AppendError::NeedsVerification`].
+    Wanted {
+        /// The producer's epoch rises with each transaction (transaction version 2), so that its sequences begin with 0.
+        bumps_epoch: bool,
+    },
+    /// The coordinator, which was asked with this guard.
+    Verified(Guard),
+    /// The coordinator ends the transaction, by the rules of this transaction version: the batch is a marker.
+    Marker {
+        /// From WriteTxnMarkers; 0 where it does not say.
+        transaction_version: i8,
+    },
+}
+
 /// Where an append went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
@@ -166,6 +186,18 @@ pub enum AppendError {
     /// A transactional batch outside a transaction, or another batch inside one (INVALID_TXN_STATE).
     #[error("producer {0} is not in the right state of a transaction")]
     TransactionState(ProducerId),
+    /// The batch begins a transaction: its coordinator has to be asked. Then the same batch may be appended with
+    /// [`Voucher::Verified`].
+    #[error("the coordinator of the transaction has to be asked")]
+    NeedsVerification(Guard),
+    /// A newer coordinator has written a marker for this producer (TRANSACTION_COORDINATOR_FENCED).
+    #[error("coordinator epoch {given} is older than {current}")]
+    CoordinatorFenced {
+        /// The marker's.
+        given: i32,
+        /// Of the producer's last marker.
+        current: i32,
+    },
     /// Larger than `segment.bytes` (RECORD_LIST_TOO_LARGE).
     #[error("a batch of {size_bytes} bytes does not fit into a segment of {segment_bytes}")]
     LargerThanSegment {

@@ -131,8 +131,9 @@ async fn read_session<W: World>(
 async fn marked_before(deadline: Instant, watch: &Watch) -> bool {
     tokio::select! {
         biased;
-        () = watch.is_marked() => true,
+        // First, or appends without pause would keep a reader that wants very many bytes for ever.
         () = sleep_until(deadline) => false,
+        () = watch.is_marked() => true,
     }
 }
 
@@ -368,6 +369,11 @@ fn answer<W: World>(call: &Call<'_, W>, asked: &Asked, context: &Context, reads:
     };
     let size: usize = told.iter().map(|told| told.data.records.size_bytes()).sum();
     node.metrics.fetched_bytes.inc_by(size as u64);
+    for Told { wanted, data, .. } in told.iter().filter(|told| told.data.records.size_bytes() > 0) {
+        if let Ok(replica) = replica_of(call, wanted) {
+            replica.count_fetched(data.records.size_bytes());
+        }
+    }
     let mut node_endpoints = add_leader_hints(call, &mut told);
     if follower(&asked.request).is_some() {
         // Followers hear of leaders from the controller, and know every address.
@@ -416,4 +422,19 @@ fn by_topic(told: Vec<Told>) -> Vec<FetchableTopicResponse> {
         }
     }
     topics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn time_that_is_up_ends_the_wait_whatever_is_marked() {
+        let watch = Watch::default();
+        watch.mark(1);
+        let deadline = Instant::now() + Duration::from_millis(5);
+        assert!(marked_before(deadline, &watch).await);
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert!(!marked_before(deadline, &watch).await);
+    }
 }

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod configs;
 pub mod consumer_groups;
 pub mod delete_records;
+pub mod describe_producers;
 pub mod epochs;
 pub mod fetch;
 pub mod find_coordinator;
@@ -14,6 +15,7 @@ pub mod list_offsets;
 pub mod metadata;
 pub mod produce;
 pub mod topics;
+pub mod write_txn_markers;
 
 /// What everybody may do while there is no authorizer, as bits of `AclOperation`.
 pub mod operations {

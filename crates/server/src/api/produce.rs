@@ -14,7 +14,7 @@ use milena_protocol::messages::produce_response::{
 };
 use milena_protocol::messages::{ProduceRequest, ProduceResponse};
 use milena_protocol::wire::Records;
-use milena_protocol::{ErrorCode, Offset, Uuid};
+use milena_protocol::{ApiKey, ErrorCode, Offset, Uuid};
 use tokio::time::Instant;
 
 use crate::api::metadata::View;
@@ -53,7 +53,7 @@ pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> P
     }
     let (node, header) = (Arc::clone(call.node), call.answer_header());
     let finish = move |response: &ProduceResponse| {
-        node.metrics.produce_seconds.observe(started.elapsed().as_secs_f64());
+        node.metrics.answered(ApiKey::Produce, started.elapsed());
         if acks == 0 { silence(response) } else { header.answer(response, Vec::new()) }
     };
     if promises.is_empty() {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use milena_disk::MemoryDisk;
 use milena_protocol::Request;
 use milena_protocol::header::{decode_response, request_frame};
+use milena_protocol::messages::CreateTopicsRequest;
+use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_protocol::wire::Segment;
 use milena_server::{Running, Settings, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -59,6 +61,14 @@ impl Client {
         let (_, response) = decode_response::<R>(frame.into(), version).expect("well formed");
         self.story.push(format!("{:?} {} {response:?}", self.connected.elapsed(), R::NAME));
         response
+    }
+
+    /// Creates a topic of one replica.
+    pub(crate) async fn create(&mut self, name: &str, num_partitions: i32) {
+        let topic =
+            CreatableTopic { name: name.to_owned(), num_partitions, replication_factor: 1, ..Default::default() };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+        assert_eq!(self.ask(&request, 7).await.topics[0].error_code, 0);
     }
 
     /// Sends raw bytes; whether the node ends the connection without an answer.

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use milena_base::Millis;
 use milena_disk::MemoryDisk;
-use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use milena_protocol::messages::{
-    CreateTopicsRequest, FindCoordinatorRequest, HeartbeatRequest, ListOffsetsRequest, OffsetCommitRequest,
-    ProduceRequest, list_offsets_request,
+    FindCoordinatorRequest, HeartbeatRequest, ListOffsetsRequest, OffsetCommitRequest, ProduceRequest,
+    list_offsets_request,
 };
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::wire::Records;
@@ -21,17 +20,6 @@ use crate::world::Network;
 
 const TOPIC: &str = "t";
 
-async fn create(client: &mut Client, partitions: i32) {
-    let topic = CreatableTopic {
-        name: TOPIC.to_owned(),
-        num_partitions: partitions,
-        replication_factor: 1,
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
-    assert_eq!(client.ask(&request, 7).await.topics[0].error_code, 0);
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_a_vanished_producer_had_sent_is_appended() {
     let network = Arc::new(Network::default());
@@ -39,7 +27,7 @@ async fn what_a_vanished_producer_had_sent_is_appended() {
     let flushed = [("log.flush.interval.messages", "1")];
     let running = node_with(&network, &MemoryDisk::new(), 9001, 1, &flushed).await;
     let mut client = Client::connect(&network, 9001);
-    create(&mut client, 1).await;
+    client.create(TOPIC, 1).await;
     let mut producer = Client::connect(&network, 9001);
     for value in 0..5u8 {
         let mut builder = BatchBuilder::new();
@@ -64,7 +52,7 @@ async fn a_commit_that_does_not_fit_its_log_harms_no_other_group() {
     let one_shard = [("offsets.topic.num.partitions", "1"), ("offsets.topic.replication.factor", "1")];
     let running = node_with(&network, &MemoryDisk::new(), 9001, 1, &one_shard).await;
     let mut client = Client::connect(&network, 9001);
-    create(&mut client, 400).await;
+    client.create(TOPIC, 400).await;
     while client.ask(&FindCoordinatorRequest { key: "g".to_owned(), ..Default::default() }, 1).await.error_code != 0 {
         sleep(Duration::from_millis(10)).await;
     }
@@ -101,7 +89,7 @@ async fn a_name_is_free_at_once_when_its_topic_is_deleted() {
     let running = node(&network, &MemoryDisk::new(), 9001, 3).await;
     let mut client = Client::connect(&network, 9001);
     for _ in 0..3 {
-        create(&mut client, 2).await;
+        client.create(TOPIC, 2).await;
         let topic = milena_protocol::messages::delete_topics_request::DeleteTopicState {
             name: Some(TOPIC.to_owned()),
             ..Default::default()

@@ -205,6 +205,26 @@ async fn ask_about_groups(asker: &mut Asker) {
     asker.every_version(|_, _| DeleteGroupsRequest { groups_names: vec![GROUP.to_owned()] }).await;
 }
 
+async fn ask_about_transactions(asker: &mut Asker) {
+    asker
+        .every_version(|_, _| {
+            let topic = write_txn_markers_request::WritableTxnMarkerTopic {
+                name: TOPIC.to_owned(),
+                partition_indexes: vec![0, 9],
+            };
+            let marker = write_txn_markers_request::WritableTxnMarker { topics: vec![topic], ..Default::default() };
+            WriteTxnMarkersRequest { markers: vec![marker] }
+        })
+        .await;
+    asker
+        .every_version(|_, _| {
+            let topic =
+                describe_producers_request::TopicRequest { name: TOPIC.to_owned(), partition_indexes: vec![0, 9] };
+            DescribeProducersRequest { topics: vec![topic] }
+        })
+        .await;
+}
+
 async fn ask_about_the_cluster(asker: &mut Asker) {
     let named = |version: i16, name: &str| if version < 3 { String::new() } else { name.to_owned() };
     asker
@@ -293,6 +313,7 @@ async fn every_advertised_version_answers_a_real_request() {
     let mut asker = Asker { client, topic_id: created.topics[0].topic_id, asked: BTreeSet::new() };
     ask_about_records(&mut asker).await;
     ask_about_groups(&mut asker).await;
+    ask_about_transactions(&mut asker).await;
     ask_about_the_cluster(&mut asker).await;
     ask_about_settings(&mut asker).await;
     let served: BTreeSet<ApiKey> = SERVED.iter().copied().collect();

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use milena_base::Millis;
 use milena_disk::MemoryDisk;
 use milena_protocol::Request;
-use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use milena_protocol::messages::{
-    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse, ProduceRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse, ProduceRequest,
 };
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::wire::Records;
@@ -24,17 +23,6 @@ const PARTITIONS: i32 = 20;
 /// How long the reader is willing to wait.
 const WAIT: Duration = Duration::from_secs(10);
 const VERSION: i16 = 12;
-
-async fn create(client: &mut Client) {
-    let topic = CreatableTopic {
-        name: TOPIC.to_owned(),
-        num_partitions: PARTITIONS,
-        replication_factor: 1,
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
-    assert_eq!(client.ask(&request, 7).await.topics[0].error_code, 0);
-}
 
 async fn produce(client: &mut Client, partition: i32) {
     let mut builder = BatchBuilder::new();
@@ -78,7 +66,7 @@ fn with_records(response: &FetchResponse) -> Vec<i32> {
 /// A session over all partitions that knows that there is nothing to read, and a second client.
 async fn quiet_session(network: &Arc<Network>) -> (Client, Client, i32) {
     let (mut reader, mut other) = (Client::connect(network, 9001), Client::connect(network, 9001));
-    create(&mut other).await;
+    other.create(TOPIC, PARTITIONS).await;
     let all = (0..PARTITIONS).map(|partition| (partition, 0));
     let first = reader.ask(&fetch((0, 0), all, Duration::ZERO), VERSION).await;
     assert!(first.session_id > 0);
@@ -161,7 +149,7 @@ async fn a_topic_that_is_deleted_and_made_again_is_read_again() {
     let (mut reader, mut other, session) = quiet_session(&network).await;
     let delete = DeleteTopicsRequest { topic_names: vec![TOPIC.to_owned()], timeout_ms: 1000, ..Default::default() };
     other.ask(&delete, 5).await;
-    create(&mut other).await;
+    other.create(TOPIC, PARTITIONS).await;
     // The session names topics by name: it is the same topic to it.
     assert!(with_records(&reader.ask(&fetch((session, 2), [], Duration::ZERO), VERSION).await).is_empty());
     assert!(with_records(&reader.ask(&fetch((session, 3), [], Duration::ZERO), VERSION).await).is_empty());

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use milena_disk::MemoryDisk;
-use milena_protocol::messages::create_topics_request::CreatableTopic;
-use milena_protocol::messages::{CreateTopicsRequest, MetadataRequest};
+use milena_protocol::messages::MetadataRequest;
 use tokio::time::{Duration, sleep};
 
 use crate::client::{Client, node_with};
@@ -17,13 +16,6 @@ const EAGER: [(&str, &str); 3] = [
     ("internal.metadata.log.segment.bytes", "5000"),
     ("metadata.max.retention.bytes", "1"),
 ];
-
-async fn create(client: &mut Client, name: &str) {
-    let topic =
-        CreatableTopic { name: name.to_owned(), num_partitions: 1, replication_factor: 1, ..Default::default() };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
-    assert_eq!(client.ask(&request, 7).await.topics[0].error_code, 0);
-}
 
 async fn topics(client: &mut Client) -> usize {
     client.ask(&MetadataRequest { topics: None, ..Default::default() }, 12).await.topics.len()
@@ -40,7 +32,7 @@ async fn the_metadata_log_is_cut_to_its_newest_snapshot() {
     let running = node_with(&network, &disk, 9001, 5, &EAGER).await;
     let mut client = Client::connect(&network, 9001);
     for number in 0..80 {
-        create(&mut client, &format!("t{number}")).await;
+        client.create(&format!("t{number}"), 1).await;
     }
     assert!(count(&disk, ".checkpoint") > 80 && count(&disk, ".log") > 2, "nothing goes before its time");
     sleep(Duration::from_secs(61)).await;
@@ -48,7 +40,7 @@ async fn the_metadata_log_is_cut_to_its_newest_snapshot() {
     assert!(count(&disk, ".deleted") > 80, "somebody may be reading them");
     sleep(Duration::from_secs(121)).await;
     assert_eq!(count(&disk, ".deleted"), 0);
-    create(&mut client, "one-more").await;
+    client.create("one-more", 1).await;
     let survivor = disk.after_power_loss();
     let again = node_with(&network, &survivor, 9002, 6, &EAGER).await;
     assert_eq!(topics(&mut Client::connect(&network, 9002)).await, 81, "after a loss of power");
@@ -57,7 +49,7 @@ async fn the_metadata_log_is_cut_to_its_newest_snapshot() {
     let again = node_with(&network, &disk, 9001, 7, &EAGER).await;
     let mut client = Client::connect(&network, 9001);
     assert_eq!(topics(&mut client).await, 81, "after a stop");
-    create(&mut client, "and-another").await;
+    client.create("and-another", 1).await;
     again.stop().await;
 }
 
@@ -66,7 +58,7 @@ async fn a_quiet_node_writes_a_snapshot_when_its_time_has_come() {
     let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
     let hourly = [("metadata.log.max.snapshot.interval.ms", "3600000")];
     let running = node_with(&network, &disk, 9001, 5, &hourly).await;
-    create(&mut Client::connect(&network, 9001), "t").await;
+    Client::connect(&network, 9001).create("t", 1).await;
     sleep(Duration::from_secs(3590)).await;
     assert_eq!(count(&disk, ".checkpoint"), 1, "the format's");
     sleep(Duration::from_secs(80)).await;
@@ -81,14 +73,14 @@ async fn a_full_disk_costs_a_snapshot_and_not_the_node() {
     let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
     let running = node_with(&network, &disk, 9001, 5, &EAGER).await;
     let mut client = Client::connect(&network, 9001);
-    create(&mut client, "t").await;
+    client.create("t", 1).await;
     let before = count(&disk, ".checkpoint");
     // Room for the record of a topic's change and none for a snapshot.
     disk.set_room(Some(600));
-    create(&mut client, "u").await;
+    client.create("u", 1).await;
     assert_eq!(count(&disk, ".checkpoint"), before);
     disk.set_room(None);
-    create(&mut client, "v").await;
+    client.create("v", 1).await;
     assert_eq!((count(&disk, ".checkpoint"), topics(&mut client).await), (before + 1, 3));
     running.stop().await;
 }

@@ -8,11 +8,10 @@ use milena_base::Disk;
 use milena_base::Millis;
 use milena_disk::MemoryDisk;
 use milena_protocol::ErrorCode;
-use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_protocol::messages::delete_topics_request::DeleteTopicState;
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use milena_protocol::messages::{CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ProduceRequest};
+use milena_protocol::messages::{DeleteTopicsRequest, FetchRequest, ProduceRequest};
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::wire::Records;
 use milena_server::{Settings, StartError, start};
@@ -20,13 +19,6 @@ use tokio::time::{Duration, sleep};
 
 use crate::client::{Client, node};
 use crate::world::{Network, SimWorld};
-
-async fn create(client: &mut Client, name: &str) {
-    let topic =
-        CreatableTopic { name: name.to_owned(), num_partitions: 1, replication_factor: 1, ..Default::default() };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
-    assert_eq!(client.ask(&request, 7).await.topics[0].error_code, 0);
-}
 
 async fn produce(client: &mut Client, topic: &str) -> Result<i64, ErrorCode> {
     let mut builder = BatchBuilder::new();
@@ -55,7 +47,7 @@ async fn a_replica_whose_directory_cannot_be_read_comes_back_without_a_restart()
     let running = node(&network, &disk, 9001, 1).await;
     let mut client = Client::connect(&network, 9001);
     for topic in ["one", "two"] {
-        create(&mut client, topic).await;
+        client.create(topic, 1).await;
         assert_eq!(produce(&mut client, topic).await, Ok(0));
     }
     running.stop().await;
@@ -84,7 +76,7 @@ async fn a_topic_whose_directory_cannot_be_made_is_there_when_it_can() {
     let mut client = Client::connect(&network, 9001);
     for topic in ["one", "gone"] {
         disk.deny(Path::new(&format!("/data/{topic}-0")), true);
-        create(&mut client, topic).await;
+        client.create(topic, 1).await;
         assert_eq!(produce(&mut client, topic).await, Err(ErrorCode::KafkaStorageError));
     }
     let topics = vec![DeleteTopicState { name: Some("gone".to_owned()), ..Default::default() }];
@@ -104,7 +96,7 @@ async fn a_directory_of_a_former_topic_of_the_same_name_is_set_aside() {
     let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
     let running = node(&network, &disk, 9001, 1).await;
     let mut client = Client::connect(&network, 9001);
-    create(&mut client, "one").await;
+    client.create("one", 1).await;
     assert_eq!(produce(&mut client, "one").await, Ok(0));
     running.stop().await;
     let former = b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ";
@@ -120,7 +112,7 @@ async fn a_directory_of_a_former_topic_of_the_same_name_is_set_aside() {
 async fn a_node_whose_metadata_are_gone_does_not_start_and_changes_nothing() {
     let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
     let running = node(&network, &disk, 9001, 1).await;
-    create(&mut Client::connect(&network, 9001), "one").await;
+    Client::connect(&network, 9001).create("one", 1).await;
     running.stop().await;
     let metadata = |path: &std::path::PathBuf| path.starts_with("/data/__cluster_metadata-0");
     let kept: Vec<_> = disk.paths().into_iter().filter(metadata).collect();

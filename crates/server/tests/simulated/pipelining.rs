@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use milena_base::Millis;
 use milena_disk::MemoryDisk;
-use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use milena_protocol::messages::{CreateTopicsRequest, ListOffsetsRequest, ProduceRequest, list_offsets_request};
+use milena_protocol::messages::{ListOffsetsRequest, ProduceRequest, list_offsets_request};
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::wire::Records;
 use tokio::time::{Duration, Instant};
@@ -16,17 +15,6 @@ use crate::client::{Client, node_with};
 use crate::world::{JOB_MAX, Network};
 
 const TOPIC: &str = "t";
-
-async fn create(client: &mut Client, partitions: i32) {
-    let topic = CreatableTopic {
-        name: TOPIC.to_owned(),
-        num_partitions: partitions,
-        replication_factor: 1,
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
-    assert_eq!(client.ask(&request, 7).await.topics[0].error_code, 0);
-}
 
 /// One record for each of the first `partitions` partitions.
 fn produce(partitions: i32) -> ProduceRequest {
@@ -52,7 +40,7 @@ macro_rules! flushing_node {
         let flushed = [("log.flush.interval.messages", "1")];
         let $running = node_with(&network, &MemoryDisk::new(), 9001, 1, &flushed).await;
         let mut $client = Client::connect(&network, 9001);
-        create(&mut $client, $partitions).await;
+        $client.create(TOPIC, $partitions).await;
     };
 }
 
@@ -141,4 +129,22 @@ async fn a_deleted_topic_leaves_no_answer_out() {
     assert_ne!(last.responses[0].partition_responses[0].error_code, 0);
     tokio::time::sleep(Duration::from_millis(10)).await;
     running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_flush_acknowledges_none_of_the_requests_that_waited_for_it() {
+    let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
+    let running = node_with(&network, &disk, 9001, 1, &[("log.flush.interval.messages", "1")]).await;
+    let mut client = Client::connect(&network, 9001);
+    client.create(TOPIC, 1).await;
+    client.ask(&produce(1), 9).await;
+    disk.break_flushes();
+    for _ in 0..5 {
+        client.tell(&produce(1), 9).await;
+    }
+    for _ in 0..5 {
+        let answer = client.heard::<ProduceRequest>(9).await.responses[0].partition_responses[0].clone();
+        assert_eq!((answer.error_code, answer.base_offset), (56, -1), "KAFKA_STORAGE_ERROR, and no offset");
+    }
+    drop(running);
 }

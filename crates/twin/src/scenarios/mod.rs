@@ -9,6 +9,7 @@ mod first;
 mod group_traps;
 mod groups;
 mod list_offsets;
+mod markers;
 mod metadata;
 mod offset_traps;
 mod offsets;
@@ -83,6 +84,7 @@ const AREAS: &[&[Scenario]] = &[
     offsets::SCENARIOS,
     offset_traps::SCENARIOS,
     timed::SCENARIOS,
+    markers::SCENARIOS,
 ];
 
 /// Every scenario.

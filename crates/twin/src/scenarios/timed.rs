@@ -137,22 +137,23 @@ fn member_commits(x: &mut Exchange, group: &str, topic: &Topic, generation: i32,
 fn live_groups(x: &mut Exchange) {
     let (read, left) = (x.topic("read", 1, &[]), x.topic("left", 1, &[]));
     let group = x.name("g");
-    let reading = |member: &str| {
+    // The leader's list is sorted by what members wish.
+    let reading = |wish: &str, member: &str| {
         let mut request = join(&group, member);
-        request.protocols[0].metadata = subscription(&[&read.name], "");
+        request.protocols[0].metadata = subscription(&[&read.name], wish);
         request
     };
-    let one = x.on("a").ask(3, &reading(""));
+    let one = x.on("a").ask(3, &reading("1", ""));
     x.ask(3, &sync(&group, &one, &[(&one.member_id, "all")]));
     // A rebalance is being prepared: nothing is forgotten.
-    x.on("b").send(3, &JoinGroupRequest { rebalance_timeout_ms: 20_000, ..reading("") });
+    x.on("b").send(3, &JoinGroupRequest { rebalance_timeout_ms: 20_000, ..reading("2", "") });
     x.still_waiting();
     member_commits(x.on("a"), &group, &read, one.generation_id, &one.member_id);
     member_commits(x, &group, &left, one.generation_id, &one.member_id);
     x.pause(LOOKED_THROUGH_MS);
     fetched(x, &group);
     // The assignment is awaited: still nothing.
-    let one = x.on("a").ask(3, &reading(&one.member_id));
+    let one = x.on("a").ask(3, &reading("1", &one.member_id));
     let two = x.on("b").receive::<JoinGroupRequest>();
     x.pause(LOOKED_THROUGH_MS);
     x.on("a").ask(7, &fetch_old(&group, None));

@@ -2,52 +2,52 @@
 //! mistakes.
 
 /// The keys of the requests that we send or look at.
-pub(super) const PRODUCE: i16 = 0;
-pub(super) const FETCH: i16 = 1;
-pub(super) const LIST_OFFSETS: i16 = 2;
-pub(super) const METADATA: i16 = 3;
-pub(super) const FIND_COORDINATOR: i16 = 10;
-pub(super) const JOIN_GROUP: i16 = 11;
-pub(super) const API_VERSIONS: i16 = 18;
-pub(super) const CREATE_TOPICS: i16 = 19;
+pub(crate) const PRODUCE: i16 = 0;
+pub(crate) const FETCH: i16 = 1;
+pub(crate) const LIST_OFFSETS: i16 = 2;
+pub(crate) const METADATA: i16 = 3;
+pub(crate) const FIND_COORDINATOR: i16 = 10;
+pub(crate) const JOIN_GROUP: i16 = 11;
+pub(crate) const API_VERSIONS: i16 = 18;
+pub(crate) const CREATE_TOPICS: i16 = 19;
 
 /// Bytes written from the left.
 #[derive(Default, Clone)]
-pub(super) struct Writer(pub(super) Vec<u8>);
+pub(crate) struct Writer(pub(crate) Vec<u8>);
 
 impl Writer {
-    pub(super) fn i8(mut self, value: i8) -> Self {
+    pub(crate) fn i8(mut self, value: i8) -> Self {
         self.0.push(value.to_be_bytes()[0]);
         self
     }
 
-    pub(super) fn i16(mut self, value: i16) -> Self {
+    pub(crate) fn i16(mut self, value: i16) -> Self {
         self.0.extend(value.to_be_bytes());
         self
     }
 
-    pub(super) fn i32(mut self, value: i32) -> Self {
+    pub(crate) fn i32(mut self, value: i32) -> Self {
         self.0.extend(value.to_be_bytes());
         self
     }
 
-    pub(super) fn i64(mut self, value: i64) -> Self {
+    pub(crate) fn i64(mut self, value: i64) -> Self {
         self.0.extend(value.to_be_bytes());
         self
     }
 
-    pub(super) fn string(self, text: &str) -> Self {
+    pub(crate) fn string(self, text: &str) -> Self {
         let length = i16::try_from(text.len()).expect("our own strings are short");
         self.i16(length).bytes(text.as_bytes())
     }
 
-    pub(super) fn bytes(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
         self.0.extend(bytes);
         self
     }
 
     /// Unsigned variable-length integer, seven bits a byte.
-    pub(super) fn varint(mut self, mut value: u32) -> Self {
+    pub(crate) fn varint(mut self, mut value: u32) -> Self {
         while value >= 0x80 {
             self.0.push(value.to_le_bytes()[0] | 0x80);
             value >>= 7;
@@ -57,12 +57,12 @@ impl Writer {
     }
 
     /// The same with Kafka's zigzag, for the fields of a record.
-    pub(super) fn zigzag(self, value: i32) -> Self {
+    pub(crate) fn zigzag(self, value: i32) -> Self {
         self.varint(((value << 1) ^ (value >> 31)).cast_unsigned())
     }
 
     /// With the four bytes of length in front.
-    pub(super) fn framed(self) -> Vec<u8> {
+    pub(crate) fn framed(self) -> Vec<u8> {
         let length = i32::try_from(self.0.len()).expect("our own frames are short");
         Writer::default().i32(length).bytes(&self.0).0
     }
@@ -70,33 +70,33 @@ impl Writer {
 
 /// Bytes read from the left; `None` when they end too early.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
 
-    pub(super) fn i16(&mut self) -> Option<i16> {
+    pub(crate) fn i16(&mut self) -> Option<i16> {
         self.take(2)?.try_into().ok().map(i16::from_be_bytes)
     }
 
-    pub(super) fn i32(&mut self) -> Option<i32> {
+    pub(crate) fn i32(&mut self) -> Option<i32> {
         self.take(4)?.try_into().ok().map(i32::from_be_bytes)
     }
 
-    pub(super) fn i64(&mut self) -> Option<i64> {
+    pub(crate) fn i64(&mut self) -> Option<i64> {
         self.take(8)?.try_into().ok().map(i64::from_be_bytes)
     }
 
-    pub(super) fn string(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
         let length = self.i16()?;
         if length < 0 { Some(&[]) } else { self.take(usize::try_from(length).ok()?) }
     }
 
-    pub(super) fn varint(&mut self) -> Option<u32> {
+    pub(crate) fn varint(&mut self) -> Option<u32> {
         let mut value = 0;
         for shift in (0..35).step_by(7) {
             let byte = self.take(1)?[0];
@@ -109,13 +109,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A compact string or compact bytes: length plus one, zero for null.
-    pub(super) fn compact(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn compact(&mut self) -> Option<&'a [u8]> {
         let length = self.varint()?;
         self.take(usize::try_from(length.saturating_sub(1)).ok()?)
     }
 
     /// Tagged fields, passed over.
-    pub(super) fn tags(&mut self) -> Option<()> {
+    pub(crate) fn tags(&mut self) -> Option<()> {
         for _ in 0..self.varint()? {
             self.varint()?;
             let length = self.varint()?;
@@ -126,12 +126,12 @@ impl<'a> Reader<'a> {
 }
 
 /// A request with header version 1, the one of every version before the flexible ones.
-pub(super) fn request(key: i16, version: i16, correlation: i32, body: Writer) -> Vec<u8> {
+pub(crate) fn request(key: i16, version: i16, correlation: i32, body: Writer) -> Vec<u8> {
     Writer::default().i16(key).i16(version).i32(correlation).string("faults").bytes(&body.0).framed()
 }
 
 /// A batch of one uncompressed record without key and headers.
-pub(super) fn batch(value: &[u8]) -> Vec<u8> {
+pub(crate) fn batch(value: &[u8]) -> Vec<u8> {
     let length = i32::try_from(value.len()).expect("our own values are short");
     let fields = Writer::default().i8(0).zigzag(0).zigzag(0).zigzag(-1).zigzag(length).bytes(value).zigzag(0);
     let record = Writer::default().zigzag(i32::try_from(fields.0.len()).expect("short")).bytes(&fields.0);

@@ -109,6 +109,10 @@ impl ConsumerGroup {
         self.members.is_empty()
     }
 
+    pub(in crate::group) fn has_member(&self, id: &str) -> bool {
+        self.members.contains_key(id)
+    }
+
     /// Whether a member holds that partition.
     pub(super) fn is_held(&self, topic: Uuid, partition: i32) -> bool {
         self.held.contains_key(&(topic, partition))

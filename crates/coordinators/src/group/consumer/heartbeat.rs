@@ -3,7 +3,6 @@
 //!
 //! Source: `GroupMetadataManager.consumerGroupHeartbeat`, `consumerGroupLeave` and what they call.
 
-use milena_base::Millis;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use milena_protocol::messages::consumer_group_heartbeat_response::{
@@ -12,11 +11,12 @@ use milena_protocol::messages::consumer_group_heartbeat_response::{
 use milena_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
 use super::group::ConsumerGroup;
+use super::limits::{Limit, cancel_all, set_limit, timer};
 use super::member::{LEAVING, LEAVING_FOR_NOW, Member, Owned, State};
 use super::reconcile::Reconciliation;
 use super::target::Target;
 use super::{Consumers, Refusal, missing, record};
-use crate::group::classic::{Step, Timer};
+use crate::group::classic::Step;
 use crate::group::join::java_address;
 use crate::group::{Context, classic::ClassicGroup};
 use crate::group::{classic, record as group_record};
@@ -69,7 +69,7 @@ impl Consumers {
         let mut updated = member.clone();
         update(&mut updated, context, request);
         // From here on nothing is refused but for an expression that cannot be compiled, and that comes first.
-        let changed = self.compare(step.now, group, &member, &updated)?;
+        let changed = self.compare(group, &member, &updated)?;
         if empty_classic {
             step.records.push(group_record::group_tombstone(id));
         }
@@ -87,7 +87,7 @@ impl Consumers {
         let has_new_subscription = changed.names || changed.regex;
         let updated = self.reconcile(step, group, updated, &target, has_new_subscription, request)?;
         let session_timeout_ms = self.session_timeout_ms(step.settings, id);
-        step.timers.set(session(id, &member_id), step.now + Millis(i64::from(session_timeout_ms)));
+        set_limit(step, &member_id, Limit::Session, session_timeout_ms);
         let is_full = request.rebalance_timeout_ms != -1
             && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
             && request.topic_partitions.is_some();
@@ -171,12 +171,9 @@ impl Consumers {
         })?;
         if next != updated {
             step.records.push(record::current(step.group_id, &next));
-            let timer = rebalance(step.group_id, &next.id);
             match next.state {
-                State::Unrevoked => {
-                    step.timers.set(timer, step.now + Millis(i64::from(next.rebalance_timeout_ms.max(0))));
-                }
-                _ => step.timers.cancel(&timer),
+                State::Unrevoked => set_limit(step, &next.id, Limit::Rebalance, next.rebalance_timeout_ms),
+                _ => step.timers.cancel(&timer(step.group_id, &next.id, Limit::Rebalance)),
             }
         }
         Ok(next)
@@ -221,30 +218,7 @@ impl Consumers {
         let others = group.members.values().filter(|other| other.id != member.id);
         let hash = self.hash(group.topic_names(others));
         step.records.push(record::epoch(id, group.epoch + 1, hash));
-        step.timers.cancel(&session(id, &member.id));
-        step.timers.cancel(&rebalance(id, &member.id));
-    }
-
-    /// A member was silent for too long, or did not give partitions back in time.
-    pub(in crate::group) fn expired(&self, step: &mut Step<'_>, member_id: &str, is_session: bool) {
-        let Some(group) = self.groups.get(step.group_id) else { return };
-        let Some(member) = group.members.get(member_id) else { return };
-        if is_session || member.state == State::Unrevoked {
-            self.fence(step, group, member);
-        }
-    }
-
-    /// After a load every session begins anew.
-    pub(in crate::group) fn start_timers(&self, step: &mut Step<'_>) {
-        let Some(group) = self.groups.get(step.group_id) else { return };
-        let timeout = Millis(i64::from(self.session_timeout_ms(step.settings, step.group_id)));
-        for member in group.members.values() {
-            step.timers.set(session(step.group_id, &member.id), step.now + timeout);
-            if member.state == State::Unrevoked {
-                let timeout = Millis(i64::from(member.rebalance_timeout_ms.max(0)));
-                step.timers.set(rebalance(step.group_id, &member.id), step.now + timeout);
-            }
-        }
+        cancel_all(step.timers, id, &member.id);
     }
 }
 
@@ -354,8 +328,7 @@ fn update(member: &mut Member, context: &Context, request: &ConsumerGroupHeartbe
 /// A static member is back under a new id: it gets what its former self had.
 fn replace(step: &mut Step<'_>, group: &ConsumerGroup, former: &Member, member: &Member) {
     let id = step.group_id;
-    step.timers.cancel(&session(id, &former.id));
-    step.timers.cancel(&rebalance(id, &former.id));
+    cancel_all(step.timers, id, &former.id);
     step.records.extend(record::member_tombstones(id, &former.id));
     step.records.push(record::member(id, member));
     let target = group.target.get(&former.id).cloned().unwrap_or_default();
@@ -369,14 +342,6 @@ fn assignment(assigned: &Owned) -> Assignment {
         partitions: partitions.keys().copied().collect(),
     });
     Assignment { topic_partitions: topics.collect() }
-}
-
-fn session(group: &str, member: &str) -> Timer {
-    Timer::ConsumerSession { group: group.to_owned(), member: member.to_owned() }
-}
-
-fn rebalance(group: &str, member: &str) -> Timer {
-    Timer::ConsumerRebalance { group: group.to_owned(), member: member.to_owned() }
 }
 
 /// A member id as Kafka's `Uuid` prints it: no dash at the start, which would look like an option.

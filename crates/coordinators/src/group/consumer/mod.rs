@@ -15,6 +15,7 @@ mod describe;
 pub(super) mod group;
 mod hash;
 mod heartbeat;
+pub(super) mod limits;
 mod member;
 mod offsets;
 mod reconcile;
@@ -34,6 +35,8 @@ pub use self::assignor::Assignor;
 use self::group::ConsumerGroup;
 use self::record::Change;
 use super::Settings;
+use super::classic::Timer;
+use crate::timers::Timers;
 
 /// All consumer groups of a shard, with the topics as the shard knows them.
 #[derive(Debug, Default)]
@@ -87,8 +90,22 @@ impl Consumers {
         }
     }
 
+    /// The topics as they are known here.
+    pub(super) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Forgets a group with all that it waits for.
+    pub(super) fn remove(&mut self, id: &str, timers: &mut Timers<Timer>) {
+        let Some(group) = self.groups.remove(id) else { return };
+        for member in group.members.keys() {
+            limits::cancel_all(timers, id, member);
+        }
+        timers.cancel(&Timer::Regex { group: id.to_owned() });
+    }
+
     /// Follows one record. True if the group is gone with it.
-    pub(super) fn replay(&mut self, at: Offset, change: Change) -> bool {
+    pub(super) fn replay(&mut self, at: Offset, change: Change, timers: &mut Timers<Timer>) -> bool {
         if change.is_tombstone() && !self.groups.contains_key(&change.group) {
             return false;
         }
@@ -96,7 +113,7 @@ impl Consumers {
         group.written = Some(at);
         let stays = group.replay(change.part);
         if !stays {
-            self.groups.remove(&change.group);
+            self.remove(&change.group, timers);
         }
         !stays
     }

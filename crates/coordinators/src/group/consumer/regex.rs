@@ -26,13 +26,7 @@ impl Consumers {
     ///
     /// # Errors
     /// If it subscribes to an expression that nobody else has and that cannot be compiled.
-    pub(super) fn compare(
-        &self,
-        _now: Millis,
-        group: &ConsumerGroup,
-        member: &Member,
-        updated: &Member,
-    ) -> Result<Changed, Refusal> {
+    pub(super) fn compare(&self, group: &ConsumerGroup, member: &Member, updated: &Member) -> Result<Changed, Refusal> {
         let names = member.topics != updated.topics;
         if member.regex == updated.regex {
             return Ok(Changed { names, regex: false, regex_is_resolved: false });

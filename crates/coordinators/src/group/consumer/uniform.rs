@@ -191,8 +191,8 @@ mod tests {
             let mut problem = problem(&[], &counts);
             let mut taken = BTreeSet::new();
             for index in 0..=random.below(5) {
-                let mut member = super::super::assignor::Subscriber::default();
-                member.topics = topics.iter().copied().filter(|_| random.below(3) > 0).collect();
+                let subscribed = topics.iter().copied().filter(|_| random.below(3) > 0).collect();
+                let mut member = super::super::assignor::Subscriber { topics: subscribed, ..Default::default() };
                 for (topic, partition) in (0..4).map(|_| (topics[random.below(3) as usize], random.below(8) as i32)) {
                     if taken.insert((topic, partition)) {
                         member.target.entry(topic).or_default().insert(partition);

@@ -1,5 +1,5 @@
-use super::super::ReplayError;
 use super::*;
+use crate::ReplayError;
 
 fn replay(key: &'static [u8], value: Option<&'static [u8]>) -> (GroupShard, Result<(), ReplayError>) {
     let mut shard = GroupShard::new(Settings::default());

@@ -1,32 +1,36 @@
-//! Random histories of appends, rolls, flushes, retention, restarts and crashes on the memory disk, held against a
-//! plain list of what was appended.
+//! Random histories of appends, transactions, rolls, flushes, retention, restarts and crashes on the memory disk, held
+//! against a plain list of what was appended.
 
 use std::collections::BTreeMap;
 
 use milena_disk::MemoryDisk;
 
+use super::transactions::{Part, Transactional};
 use super::*;
 
 /// A batch as the list remembers it.
 #[derive(Clone)]
-struct Kept {
-    base: i64,
-    records: Vec<(i64, Vec<u8>)>,
+pub(super) struct Kept {
+    pub(super) base: i64,
+    pub(super) records: Vec<(i64, Vec<u8>)>,
     producer: Option<(i64, i32)>,
+    pub(super) part: Option<Part>,
 }
 
-struct History {
-    random: Random,
+pub(super) struct History {
+    pub(super) random: Random,
     disk: MemoryDisk,
     partition: Option<Partition<MemoryDisk>>,
     settings: LogSettings,
-    kept: Vec<Kept>,
+    pub(super) kept: Vec<Kept>,
     hints: OpenHints,
     /// Nothing before may be lost.
     flushed_end: Offset,
     /// Next sequence by producer.
     sequences: BTreeMap<i64, i32>,
-    now: i64,
+    pub(super) transactional: BTreeMap<i64, Transactional>,
+    pub(super) coordinator_epoch: i32,
+    pub(super) now: i64,
     epoch: i32,
 }
 
@@ -55,18 +59,20 @@ impl History {
             hints: OpenHints::default(),
             flushed_end: Offset(0),
             sequences: BTreeMap::new(),
+            transactional: BTreeMap::new(),
+            coordinator_epoch: 0,
             now: 0,
             epoch: 0,
         }
     }
 
-    fn partition(&mut self) -> &mut Partition<MemoryDisk> {
+    pub(super) fn partition(&mut self) -> &mut Partition<MemoryDisk> {
         self.partition.as_mut().unwrap()
     }
 
     fn step(&mut self) {
         self.now += self.random.below(300) as i64;
-        match self.random.below(40) {
+        match self.random.below(54) {
             0..=22 => self.append(),
             23..=25 => self.repeat(),
             26..=28 => self.flush(),
@@ -76,9 +82,12 @@ impl History {
             32 => self.crash(false),
             33 => self.crash(true),
             34..=36 => self.look_up_time(),
-            _ => self.read_somewhere(),
+            37..=39 => self.read_somewhere(),
+            40..=43 => self.read_committed(),
+            _ => self.transact(),
         }
         self.check_marks();
+        self.check_last_stable();
     }
 
     fn append(&mut self) {
@@ -102,7 +111,17 @@ impl History {
             self.sequences.insert(producer_id, next);
         }
         let producer = (producer_id > 0).then_some((producer_id, sequence));
-        self.kept.push(Kept { base: appended.base_offset.0, records, producer });
+        self.keep(appended.base_offset, records, producer, None);
+    }
+
+    pub(super) fn keep(
+        &mut self,
+        base: Offset,
+        records: Vec<(i64, Vec<u8>)>,
+        producer: Option<(i64, i32)>,
+        part: Option<Part>,
+    ) {
+        self.kept.push(Kept { base: base.0, records, producer, part });
     }
 
     /// The last batch of every producer is known again.
@@ -110,7 +129,7 @@ impl History {
         let log_start = self.partition().marks().log_start.0;
         for id in 1..4 {
             let last = self.kept.iter().rev().find(|kept| kept.producer.is_some_and(|(of, _)| of == id)).cloned();
-            let Some(Kept { base, records, producer: Some((_, sequence)) }) = last else { continue };
+            let Some(Kept { base, records, producer: Some((_, sequence)), .. }) = last else { continue };
             if base >= log_start {
                 let now = self.now;
                 let again = append(self.partition(), now, &records, &producer(id, 0, sequence)).unwrap();
@@ -152,6 +171,7 @@ impl History {
         self.disk.crash();
         self.reopen(OpenHints { clean: true, high_watermark: marks.high_watermark, ..self.hints });
         assert_eq!(self.partition().marks().log_end, marks.log_end);
+        self.recall_transactional();
     }
 
     fn crash(&mut self, randomly: bool) {
@@ -173,6 +193,7 @@ impl History {
             }
         }
         self.read_everything();
+        self.recall_transactional();
     }
 
     fn reopen(&mut self, hints: OpenHints) {
@@ -224,7 +245,7 @@ impl History {
 }
 
 /// Says the first difference, not thousands of records.
-fn same(found: Vec<(i64, (i64, Vec<u8>))>, expected: Vec<(i64, (i64, Vec<u8>))>) {
+pub(super) fn same(found: Vec<(i64, (i64, Vec<u8>))>, expected: Vec<(i64, (i64, Vec<u8>))>) {
     let differs = found.iter().zip(&expected).find(|(found, expected)| found != expected);
     assert!(differs.is_none(), "{differs:?}");
     assert_eq!(found.len(), expected.len());

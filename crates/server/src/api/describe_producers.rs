@@ -1,0 +1,70 @@
+//! DescribeProducers: what the leader of a partition remembers of its producers (trap 162).
+//!
+//! Source: `KafkaApis.handleDescribeProducersRequest`, `Partition.activeProducerState`.
+
+use milena_metadata::topic_name::validate;
+use milena_partition::ProducerInfo;
+use milena_protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
+use milena_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
+use milena_protocol::{ErrorCode, Offset};
+
+use crate::dispatch::Call;
+use crate::world::World;
+
+/// Answers every partition by itself.
+pub async fn describe_producers<W: World>(
+    call: &Call<'_, W>,
+    request: DescribeProducersRequest,
+) -> DescribeProducersResponse {
+    let image = call.node.image();
+    let topics = request.topics.into_iter().map(|topic| {
+        let error = match validate(&topic.name) {
+            Err(invalid) => Some((ErrorCode::InvalidTopicException, Some(invalid))),
+            Ok(()) if image.topic(&topic.name).is_none() => {
+                Some((ErrorCode::UnknownTopicOrPartition, Some(format!("there is no topic {}", topic.name))))
+            }
+            Ok(()) => None,
+        };
+        let partitions = topic.partition_indexes.iter().map(|index| match &error {
+            Some((code, message)) => PartitionResponse {
+                partition_index: *index,
+                error_code: code.number(),
+                error_message: message.clone(),
+                ..Default::default()
+            },
+            None => describe(call, &topic.name, *index),
+        });
+        let partitions = partitions.collect();
+        TopicResponse { name: topic.name, partitions }
+    });
+    DescribeProducersResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn describe<W: World>(call: &Call<'_, W>, topic: &str, partition_index: i32) -> PartitionResponse {
+    let failed =
+        |error: ErrorCode| PartitionResponse { partition_index, error_code: error.number(), ..Default::default() };
+    let Some(replica) = call.node.partitions.replica(topic, partition_index) else {
+        return failed(ErrorCode::UnknownTopicOrPartition);
+    };
+    let producers = replica.with(|partition| partition.leader_epoch().map(|_| partition.producers()));
+    match producers {
+        None => failed(ErrorCode::KafkaStorageError),
+        Some(None) => failed(ErrorCode::NotLeaderOrFollower),
+        Some(Some(producers)) => PartitionResponse {
+            partition_index,
+            active_producers: producers.into_iter().map(state).collect(),
+            ..Default::default()
+        },
+    }
+}
+
+fn state(info: ProducerInfo) -> ProducerState {
+    ProducerState {
+        producer_id: info.producer_id.0,
+        producer_epoch: info.producer_epoch.0.into(),
+        last_sequence: info.last_sequence.0,
+        last_timestamp: info.last_timestamp.0,
+        coordinator_epoch: info.coordinator_epoch,
+        current_txn_start_offset: info.open_transaction.unwrap_or(Offset::NONE).0,
+    }
+}

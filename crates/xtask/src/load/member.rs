@@ -1,0 +1,203 @@
+//! Members of classic groups on the raw wire. A connection answers one request at a time, so the members of one group
+//! need a connection each; members of different groups can share it.
+
+use crate::faults::wire::{CREATE_TOPICS, FIND_COORDINATOR, JOIN_GROUP, Reader, Writer, request};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+const OFFSET_COMMIT: i16 = 8;
+const HEARTBEAT: i16 = 12;
+const LEAVE_GROUP: i16 = 13;
+const SYNC_GROUP: i16 = 14;
+const LIST_GROUPS: i16 = 16;
+
+pub(super) const NONE: i16 = 0;
+pub(super) const UNKNOWN_MEMBER_ID: i16 = 25;
+pub(super) const REBALANCE_IN_PROGRESS: i16 = 27;
+
+/// A broker that is silent for so long has failed.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+/// The topic that members read and commit in.
+pub(super) const TOPIC: &str = "load";
+
+/// One connection.
+pub(super) struct Line {
+    stream: TcpStream,
+    number: i32,
+}
+
+/// The answer to a join.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Joined {
+    pub(super) error: i16,
+    pub(super) generation: i32,
+    pub(super) leader: String,
+    pub(super) member: String,
+    /// Known to the leader alone.
+    pub(super) members: Vec<String>,
+}
+
+/// Who asks, and for how long it may be silent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sessions {
+    pub(super) session_ms: i32,
+    pub(super) rebalance_ms: i32,
+}
+
+impl Line {
+    pub(super) fn open(address: &str) -> Result<Line, String> {
+        let stream = TcpStream::connect(address).map_err(|error| format!("{address}: {error}"))?;
+        let set = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(ANSWER_LIMIT)));
+        set.map_err(|error| format!("{address}: {error}"))?;
+        Ok(Line { stream, number: 0 })
+    }
+
+    fn send(&mut self, key: i16, version: i16, body: Writer) -> Result<(), String> {
+        self.number += 1;
+        let frame = request(key, version, self.number, body);
+        self.stream.write_all(&frame).map_err(|error| format!("sending: {error}"))
+    }
+
+    fn receive(&mut self) -> Result<Vec<u8>, String> {
+        let mut read = |bytes: &mut [u8]| self.stream.read_exact(bytes).map_err(|error| format!("no answer: {error}"));
+        let mut size = [0; 4];
+        read(&mut size)?;
+        let size = usize::try_from(i32::from_be_bytes(size)).map_err(|_| "a frame of negative size".to_owned())?;
+        let mut frame = vec![0; size];
+        read(&mut frame)?;
+        // The correlation id is that of the oldest request: answers keep their order.
+        Ok(frame.split_off(4))
+    }
+
+    fn ask(&mut self, key: i16, version: i16, body: Writer) -> Result<Vec<u8>, String> {
+        self.send(key, version, body)?;
+        self.receive()
+    }
+
+    pub(super) fn send_join(&mut self, group: &str, member: &str, sessions: Sessions) -> Result<(), String> {
+        let subscription = Writer::default().i16(1).i32(1).string(TOPIC).i32(-1).i32(0);
+        let body = Writer::default().string(group).i32(sessions.session_ms).i32(sessions.rebalance_ms);
+        let body = body.string(member).string("consumer").i32(1).string("range");
+        self.send(JOIN_GROUP, 3, sized(body, &subscription.0))
+    }
+
+    pub(super) fn receive_join(&mut self) -> Result<Joined, String> {
+        let frame = self.receive()?;
+        read_join(&mut Reader(&frame)).ok_or_else(|| "an answer to JoinGroup that cannot be read".to_owned())
+    }
+
+    pub(super) fn send_sync(&mut self, group: &str, joined: &Joined) -> Result<(), String> {
+        let body = Writer::default().string(group).i32(joined.generation).string(&joined.member);
+        let count = i32::try_from(joined.members.len()).expect("groups are small");
+        let mut body = body.i32(count);
+        for (at, member) in (0..).zip(&joined.members) {
+            let part = Writer::default().i16(1).i32(1).string(TOPIC).i32(1).i32(at).i32(-1);
+            body = sized(body.string(member), &part.0);
+        }
+        self.send(SYNC_GROUP, 2, body)
+    }
+
+    /// The error, and the size of the assignment.
+    pub(super) fn receive_sync(&mut self) -> Result<(i16, usize), String> {
+        let frame = self.receive()?;
+        let mut reader = Reader(&frame);
+        let read = |reader: &mut Reader<'_>| {
+            reader.i32()?;
+            let error = reader.i16()?;
+            Some((error, usize::try_from(reader.i32()?).unwrap_or(0)))
+        };
+        read(&mut reader).ok_or_else(|| "an answer to SyncGroup that cannot be read".to_owned())
+    }
+
+    pub(super) fn send_heartbeat(&mut self, group: &str, joined: &Joined) -> Result<(), String> {
+        let body = Writer::default().string(group).i32(joined.generation).string(&joined.member);
+        self.send(HEARTBEAT, 2, body)
+    }
+
+    /// The error of a heartbeat or a leave.
+    pub(super) fn receive_error(&mut self) -> Result<i16, String> {
+        let frame = self.receive()?;
+        let mut reader = Reader(&frame);
+        reader.i32().and_then(|_| reader.i16()).ok_or_else(|| "an answer that cannot be read".to_owned())
+    }
+
+    pub(super) fn leave(&mut self, group: &str, joined: &Joined) -> Result<(), String> {
+        self.send(LEAVE_GROUP, 2, Writer::default().string(group).string(&joined.member))?;
+        match self.receive_error()? {
+            NONE => Ok(()),
+            error => Err(format!("leaving {group} is answered {error}")),
+        }
+    }
+
+    pub(super) fn send_commit(&mut self, group: &str, joined: &Joined, partition: i32) -> Result<(), String> {
+        let body = Writer::default().string(group).i32(joined.generation).string(&joined.member);
+        let body = body.i32(1).string(TOPIC).i32(1).i32(partition).i64(42).string("");
+        self.send(OFFSET_COMMIT, 5, body)
+    }
+
+    /// The error of a commit of one partition.
+    pub(super) fn receive_commit(&mut self) -> Result<i16, String> {
+        let frame = self.receive()?;
+        let mut reader = Reader(&frame);
+        let read = |reader: &mut Reader<'_>| {
+            reader.i32()?;
+            reader.i32()?;
+            reader.string()?;
+            reader.i32()?;
+            reader.i32()?;
+            reader.i16()
+        };
+        read(&mut reader).ok_or_else(|| "an answer to OffsetCommit that cannot be read".to_owned())
+    }
+
+    /// How many groups the broker knows; `None` while it cannot say.
+    pub(super) fn count_groups(&mut self) -> Result<Option<i32>, String> {
+        let frame = self.ask(LIST_GROUPS, 1, Writer::default())?;
+        let mut reader = Reader(&frame);
+        let read = |reader: &mut Reader<'_>| {
+            reader.i32()?;
+            let error = reader.i16()?;
+            Some((error == NONE).then_some(reader.i32()?))
+        };
+        read(&mut reader).ok_or_else(|| "an answer to ListGroups that cannot be read".to_owned())
+    }
+
+    /// Makes the topic, and waits until a coordinator can be asked.
+    pub(super) fn prepare(&mut self, partitions: i32) -> Result<(), String> {
+        let topic = Writer::default().i32(1).string(TOPIC).i32(partitions).i16(1).i32(0).i32(0);
+        self.ask(CREATE_TOPICS, 2, topic.i32(30_000).i8(0))?;
+        for _ in 0..300 {
+            let frame = self.ask(FIND_COORDINATOR, 1, Writer::default().string("load").i8(0))?;
+            let mut reader = Reader(&frame);
+            let error = reader.i32().and_then(|_| reader.i16());
+            if error == Some(NONE) && self.count_groups()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Err("no coordinator in 30 s".to_owned())
+    }
+}
+
+fn read_join(reader: &mut Reader<'_>) -> Option<Joined> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    reader.i32()?;
+    let error = reader.i16()?;
+    let generation = reader.i32()?;
+    reader.string()?;
+    let leader = text(reader.string()?);
+    let member = text(reader.string()?);
+    let mut members = Vec::new();
+    for _ in 0..reader.i32()? {
+        members.push(text(reader.string()?));
+        let size = usize::try_from(reader.i32()?).ok()?;
+        reader.take(size)?;
+    }
+    Some(Joined { error, generation, leader, member, members })
+}
+
+/// Bytes with their length in front.
+fn sized(writer: Writer, bytes: &[u8]) -> Writer {
+    writer.i32(i32::try_from(bytes.len()).expect("our own bytes are few")).bytes(bytes)
+}

@@ -1,0 +1,256 @@
+//! The reference pages say what the binary says of itself (`milena docs --json`): settings, metrics and APIs. Pages are
+//! made from it by `cargo xtask fix`, and compared here. Every setting that acts names the test that shows it.
+
+use crate::finding::Finding;
+use crate::repository::TextFile;
+use crate::shell;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+const SETTINGS: &str = "docs/reference/settings.md";
+const METRICS: &str = "docs/reference/metrics.md";
+const COMPATIBILITY: &str = "COMPATIBILITY.md";
+/// `KIND NAME: TEST`, or `KIND NAME: -` where none shows it yet.
+const TESTS: &str = "crates/xtask/settings.txt";
+/// How many settings act without a test: it may only become less.
+const UNTESTED_MAX: &str = "untested at most:";
+
+pub(super) fn check(root: &Path, files: &[TextFile]) -> Result<Vec<Finding>, String> {
+    let docs = ask(root)?;
+    let text = |path: &str| files.iter().find(|file| file.path == path).map_or("", |file| file.text.as_str());
+    let mut findings = Vec::new();
+    for (path, made) in made(&docs) {
+        if text(path) != made {
+            findings.push(Finding::of(path, "is not what the binary says: run `cargo xtask fix`"));
+        }
+    }
+    findings.extend(check_apis(&docs, text(COMPATIBILITY)));
+    findings.extend(check_tests(&docs, text(TESTS), files));
+    Ok(findings)
+}
+
+/// Writes the pages.
+pub(super) fn write(root: &Path) -> Result<(), String> {
+    for (path, made) in made(&ask(root)?) {
+        std::fs::write(root.join(path), made).map_err(|error| format!("{path}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn ask(root: &Path) -> Result<Value, String> {
+    let arguments = ["run", "--quiet", "--locked", "--package", "milena-cli", "--", "docs", "--json"];
+    let told = shell::output(&mut shell::command(root, "cargo", &arguments))?;
+    serde_json::from_str(&told).map_err(|error| format!("milena docs --json: {error}"))
+}
+
+fn made(docs: &Value) -> [(&'static str, String); 2] {
+    [(SETTINGS, settings_page(docs)), (METRICS, metrics_page(docs))]
+}
+
+fn list<'a>(docs: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    docs[name].as_array().into_iter().flatten()
+}
+
+fn word<'a>(of: &'a Value, name: &str) -> &'a str {
+    of[name].as_str().unwrap_or_default()
+}
+
+const SETTINGS_INTRODUCTION: &str = "\
+# Settings
+
+Every key of Kafka 4.3.1's `server.properties`, of its topics, groups and client-metrics subscriptions is accepted, checked and shown by
+DescribeConfigs with Kafka's default. Those listed here act. The others have no effect, so that Kafka's files work as they are; what
+would promise something that is not there (TLS, several voters, several directories) is refused at the start instead.
+
+This page is made from `milena docs --json` by `cargo xtask fix`.
+
+## Our own
+
+They are given with `-o` or in the file, never leave the node, and no client sees them.
+
+| setting | default | meaning |
+|---|---|---|
+";
+
+fn settings_page(docs: &Value) -> String {
+    let mut page = SETTINGS_INTRODUCTION.to_owned();
+    for own in list(docs, "own_settings") {
+        let _ = writeln!(page, "| `{}` | {} | {} |", word(own, "name"), word(own, "default"), word(own, "doc"));
+    }
+    page.push_str(
+        "\nThe environment variable `MILENA_LOG` chooses the level of logs, see [observe a node](../guides/observe.md).\n",
+    );
+    for (kind, title) in [
+        ("topic", "Topics"),
+        ("broker", "Brokers"),
+        ("group", "Groups"),
+        ("client-metrics", "Client-metrics subscriptions"),
+    ] {
+        settings_section(&mut page, docs, kind, title);
+    }
+    page
+}
+
+fn settings_section(page: &mut String, docs: &Value, kind: &str, title: &str) {
+    let is_shown = |setting: &&Value| word(setting, "kind") == kind && setting["public"] == true;
+    let all: Vec<&Value> = list(docs, "settings").filter(is_shown).collect();
+    let (acting, idle): (Vec<&Value>, Vec<&Value>) =
+        all.into_iter().partition(|setting| word(setting, "effect") == "acts");
+    let _ = writeln!(page, "\n## {title}");
+    if kind == "topic" {
+        page.push_str(
+            "\nA topic without a value of its own takes the broker's (`log.*` and so on), in Kafka's order: this broker's, all\n\
+             brokers', the file's, the default.\n",
+        );
+    }
+    if !acting.is_empty() {
+        page.push_str("\n| setting | default | changes | meaning |\n|---|---|---|---|\n");
+    }
+    for setting in acting {
+        let (name, changes, doc) = (word(setting, "name"), word(setting, "changes"), word(setting, "doc"));
+        let default = match setting["default"].as_str() {
+            None => String::new(),
+            Some("") => "empty".to_owned(),
+            Some("9223372036854775807") => "never".to_owned(),
+            Some(text) => format!("`{text}`"),
+        };
+        let _ = writeln!(page, "| `{name}` | {default} | {changes} | {doc} |");
+    }
+    let fixed = |setting: &&Value| word(setting, "effect") == "fixed";
+    for (title, idle) in [
+        ("One value is built in, others are accepted", idle.iter().copied().filter(fixed).collect::<Vec<_>>()),
+        ("Without effect today", idle.iter().copied().filter(|setting| !fixed(setting)).collect()),
+    ] {
+        if !idle.is_empty() {
+            let names: Vec<String> = idle.iter().map(|setting| format!("`{}`", word(setting, "name"))).collect();
+            let _ = writeln!(page, "\n{title} ({}): {}.", names.len(), names.join(", "));
+        }
+    }
+}
+
+const METRICS_INTRODUCTION: &str = "\
+# Metrics
+
+`milena server -o metrics.listen=HOST:PORT` tells them at `/metrics` as OpenMetrics text, for Prometheus
+([how](../guides/observe.md)). Counters begin at 0 with the process.
+
+The metrics of topics and partitions are read from the logs when somebody asks. At most `metrics.partitions.max` partitions (1000 unless set)
+are told one by one: whole topics, in the order of their names; `milena_partitions_untold` says how many are left out. Records that
+readers took are not counted, as in Kafka: a batch is sent without being opened.
+
+This page is made from `milena docs --json` by `cargo xtask fix`.
+
+| metric | kind | by | meaning |
+|---|---|---|---|
+";
+
+fn metrics_page(docs: &Value) -> String {
+    let mut page = METRICS_INTRODUCTION.to_owned();
+    for metric in list(docs, "metrics") {
+        let labels: Vec<&str> = metric["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let (name, kind, doc) = (word(metric, "name"), word(metric, "kind"), word(metric, "doc"));
+        let _ = writeln!(page, "| `{name}` | {kind} | {} | {doc} |", labels.join(", "));
+    }
+    page
+}
+
+/// Each served API has a row `| KEY | NAME | OLDEST–NEWEST |`, and no other has.
+fn check_apis(docs: &Value, compatibility: &str) -> Vec<Finding> {
+    let rows: BTreeMap<i64, String> = compatibility
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let key = cells.get(1)?.parse().ok()?;
+            Some((key, format!("{} {}", cells.get(2)?, cells.get(3)?)))
+        })
+        .collect();
+    let served: BTreeMap<i64, String> = list(docs, "apis")
+        .filter_map(|api| {
+            let (oldest, newest) = (&api["oldest"], &api["newest"]);
+            let versions = if oldest == newest { oldest.to_string() } else { format!("{oldest}–{newest}") };
+            Some((api["key"].as_i64()?, format!("{} {versions}", word(api, "name"))))
+        })
+        .collect();
+    let differs = |(key, row): &(&i64, &String)| rows.get(key) != Some(row);
+    let missing = served.iter().filter(differs).map(|(key, row)| format!("has no row \"{key} {row}\""));
+    let surplus = rows.iter().filter(|(key, _)| !served.contains_key(key));
+    let surplus = surplus.map(|(key, row)| format!("has a row \"{key} {row}\", which is not served"));
+    missing.chain(surplus).map(|told| Finding::of(COMPATIBILITY, told)).collect()
+}
+
+/// Each setting that acts has a line; the test on it exists, as a function or as a scenario of the twin.
+fn check_tests(docs: &Value, text: &str, files: &[TextFile]) -> Vec<Finding> {
+    let lines: BTreeMap<&str, &str> =
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(": ")).collect();
+    let acting: Vec<String> = list(docs, "settings")
+        .filter(|setting| word(setting, "effect") == "acts")
+        .map(|setting| format!("{} {}", word(setting, "kind"), word(setting, "name")))
+        .collect();
+    let is_known = |test: &str| {
+        let (function, scenario) = (format!("fn {test}("), format!("crates/twin/transcripts/{test}.txt"));
+        files.iter().any(|file| file.path == scenario || file.path.ends_with(".rs") && file.text.contains(&function))
+    };
+    let mut told = Vec::new();
+    for setting in &acting {
+        match lines.get(setting.as_str()).copied() {
+            None => told.push(format!("has no line for {setting}, which acts: name the test that shows it")),
+            Some("-") => {}
+            Some(test) if is_known(test) => {}
+            Some(test) => told.push(format!("names {test} for {setting}: there is no such test")),
+        }
+    }
+    let surplus = lines.keys().filter(|name| !acting.iter().any(|setting| setting == *name));
+    told.extend(surplus.map(|name| format!("has a line for {name}, which does not act")));
+    let untested = lines.values().filter(|test| **test == "-").count();
+    let most = text.lines().find_map(|line| line.split_once(UNTESTED_MAX)?.1.trim().parse::<usize>().ok());
+    println!("       {} settings act, {untested} of them without a test", acting.len());
+    if most.is_none_or(|most| untested > most) {
+        told.push(format!("says \"{UNTESTED_MAX} {}\", but it is {untested}", most.unwrap_or(0)));
+    }
+    told.into_iter().map(|told| Finding::of(TESTS, told)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn docs() -> Value {
+        json!({
+            "settings": [
+                {"kind": "topic", "name": "a.b", "default": "1", "effect": "acts", "changes": "at run time", "public": true, "doc": "A."},
+                {"kind": "topic", "name": "c", "default": null, "effect": "no effect", "changes": "", "public": true, "doc": "C."},
+            ],
+            "own_settings": [], "metrics": [{"name": "m", "kind": "gauge", "labels": ["x", "y"], "doc": "M."}],
+            "apis": [{"key": 0, "name": "Produce", "oldest": 3, "newest": 13}, {"key": 9, "name": "One", "oldest": 0, "newest": 0}],
+        })
+    }
+
+    #[test]
+    fn pages_hold_what_acts_and_name_what_does_not() {
+        let page = settings_page(&docs());
+        assert!(page.contains("| `a.b` | `1` | at run time | A. |") && page.contains("(1): `c`."), "{page}");
+        assert!(metrics_page(&docs()).contains("| `m` | gauge | x, y | M. |"));
+    }
+
+    #[test]
+    fn an_api_without_its_row_is_found_and_a_row_without_its_api() {
+        assert_eq!(check_apis(&docs(), "| 0 | Produce | 3–13 | x |\n| 9 | One | 0 | y |\n").len(), 0);
+        assert_eq!(check_apis(&docs(), "| 0 | Produce | 3–12 | x |\n| 9 | One | 0 | y |\n").len(), 1);
+        assert_eq!(check_apis(&docs(), "| 0 | Produce | 3–13 |\n| 9 | One | 0 |\n| 10 | Other | 0 |\n").len(), 1);
+    }
+
+    #[test]
+    fn a_setting_that_acts_names_a_test_that_exists() {
+        let source = TextFile { path: "x.rs".into(), text: "fn it_holds() {}".into() };
+        let found = |text: &str| check_tests(&docs(), text, std::slice::from_ref(&source)).len();
+        assert_eq!(found("# untested at most: 0\ntopic a.b: it_holds\n"), 0);
+        assert_eq!(found("# untested at most: 0\ntopic a.b: it_breaks\n"), 1, "no such test");
+        assert_eq!(found("# untested at most: 0\ntopic a.b: -\n"), 1, "one more without a test");
+        assert_eq!(found("# untested at most: 1\ntopic a.b: -\n"), 0);
+        assert_eq!(found("# untested at most: 0\ntopic a.b: it_holds\ntopic c: it_holds\n"), 1, "it does not act");
+        assert_eq!(found("# untested at most: 0\n"), 1, "no line");
+    }
+}
