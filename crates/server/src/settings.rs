@@ -1,5 +1,7 @@
 //! The node's settings as typed values, read once from Kafka's keys (`server.properties`, flags, `-o`).
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,8 +10,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_base::Millis;
-use milena_coordinators::group::{Assignor, ConsumerSettings};
 use milena_metadata::configs::{self, Kind};
 use milena_metadata::retention::Retention;
 use milena_protocol::NodeId;
@@ -244,8 +244,8 @@ impl Settings {
             quorum_request_timeout_ms: values.number("controller.quorum.request.timeout.ms")?,
             quorum_backoff_ms: values.number("controller.quorum.retry.backoff.ms")?,
             request_timeout: values.millis("request.timeout.ms")?,
-            groups: groups(&values)?,
-            serves_consumer_groups: serves_consumer_groups(&values)?,
+            groups: groups::groups(&values)?,
+            serves_consumer_groups: groups::serves_consumer_groups(&values)?,
             retention_check: values.millis("log.retention.check.interval.ms")?,
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
             producer_expiry_ms: values.number("producer.id.expiration.ms")?,
@@ -268,69 +268,6 @@ impl Settings {
         let mut file = file;
         file.entry("node.id".to_owned()).or_insert_with(|| settings.node_id.to_string());
         Ok(Settings { file, ..settings })
-    }
-}
-
-fn groups(values: &Values<'_>) -> Result<milena_coordinators::group::Settings, SettingsError> {
-    let minutes: i64 = values.number("offsets.retention.minutes")?;
-    Ok(milena_coordinators::group::Settings {
-        session_timeout_min_ms: values.number("group.min.session.timeout.ms")?,
-        session_timeout_max_ms: values.number("group.max.session.timeout.ms")?,
-        initial_rebalance_delay_ms: values.number("group.initial.rebalance.delay.ms")?,
-        size_max: values.count("group.max.size")?,
-        offset_metadata_max: values.count("offset.metadata.max.bytes")?,
-        consumer: consumer_groups(values)?,
-        offsets_retention: Millis(minutes.saturating_mul(60_000)),
-        offsets_retention_check_interval: Millis(values.number("offsets.retention.check.interval.ms")?),
-        ..Default::default()
-    })
-}
-
-/// The classic protocol cannot be switched off.
-fn serves_consumer_groups(values: &Values<'_>) -> Result<bool, SettingsError> {
-    const KEY: &str = "group.coordinator.rebalance.protocols";
-    let text = values.text(KEY).unwrap_or_default();
-    let mut named = text.split(',').map(|name| name.trim().to_lowercase());
-    if !named.clone().any(|name| name == "classic") {
-        return Err(wrong(KEY, &text, "must name classic"));
-    }
-    Ok(named.any(|name| name == "consumer"))
-}
-
-fn consumer_groups(values: &Values<'_>) -> Result<ConsumerSettings, SettingsError> {
-    let bounded = |name: &str| -> Result<i32, SettingsError> {
-        let [key, min, max] = ["", "min.", "max."].map(|bound| format!("group.consumer.{bound}{name}"));
-        let value: i32 = values.number(&key)?;
-        if value < values.number(&min)? || value > values.number(&max)? {
-            return Err(wrong(&key, &value.to_string(), format!("must not be outside of {min} and {max}")));
-        }
-        Ok(value)
-    };
-    let settings = ConsumerSettings {
-        session_timeout_ms: bounded("session.timeout.ms")?,
-        heartbeat_interval_ms: bounded("heartbeat.interval.ms")?,
-        assignment_interval_ms: bounded("assignment.interval.ms")?,
-        size_max: values.count("group.consumer.max.size")?,
-        assignors: assignors(values)?,
-        regex_refresh_interval_ms: values.number("group.consumer.regex.refresh.interval.ms")?,
-    };
-    if settings.heartbeat_interval_ms >= settings.session_timeout_ms {
-        let (key, value) = ("group.consumer.heartbeat.interval.ms", settings.heartbeat_interval_ms);
-        return Err(wrong(key, &value.to_string(), "must be less than group.consumer.session.timeout.ms"));
-    }
-    Ok(settings)
-}
-
-/// Only the built-in ones: a class of somebody else's cannot be loaded here.
-fn assignors(values: &Values<'_>) -> Result<&'static [Assignor], SettingsError> {
-    const KEY: &str = "group.consumer.assignors";
-    let text = values.text(KEY).unwrap_or_default();
-    match text.split(',').map(|name| Assignor::from_name(name.trim())).collect::<Vec<_>>().as_slice() {
-        [Some(Assignor::Uniform)] => Ok(&[Assignor::Uniform]),
-        [Some(Assignor::Range)] => Ok(&[Assignor::Range]),
-        [Some(Assignor::Uniform), Some(Assignor::Range)] => Ok(&[Assignor::Uniform, Assignor::Range]),
-        [Some(Assignor::Range), Some(Assignor::Uniform)] => Ok(&[Assignor::Range, Assignor::Uniform]),
-        _ => Err(wrong(KEY, &text, "only uniform and range are known, each once")),
     }
 }
 

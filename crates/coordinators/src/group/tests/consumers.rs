@@ -6,8 +6,8 @@ use milena_metadata::delta::Delta;
 use milena_protocol::messages::consumer_group_describe_response::DescribedGroup;
 use milena_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use milena_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, MetadataRecord, PartitionRecord, RemoveTopicRecord,
-    TopicRecord,
+    ConfigRecord, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, MetadataRecord, PartitionRecord,
+    RemoveTopicRecord, TopicRecord,
 };
 
 use super::*;
@@ -31,6 +31,12 @@ impl World {
         let event = Event::Metadata { image: self.image.clone(), has_new_topics: true, have_topics_changed: true };
         let decision = self.shard.handle(self.now, event);
         self.apply(decision);
+    }
+
+    fn set(&mut self, group: &str, name: &str, value: Option<&str>) {
+        let (name, value) = (name.to_owned(), value.map(str::to_owned));
+        let resource_type = milena_metadata::configs::Kind::Group.number();
+        self.metadata(vec![ConfigRecord { resource_type, resource_name: group.to_owned(), name, value }.into()]);
     }
 
     fn create(&mut self, id: Uuid, name: &str, partitions: std::ops::Range<i32>) {
@@ -196,6 +202,66 @@ fn whoever_is_silent_or_keeps_what_it_should_give_back_is_removed() {
     }
     let members = world.describe_consumer().members;
     assert_eq!(members.iter().map(|member| member.member_id.as_str()).collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn a_full_group_takes_nobody_in_but_keeps_whom_it_has() {
+    let mut settings = Settings::default();
+    settings.consumer.size_max = 1;
+    let mut world = World::with(settings);
+    world.create(T, "t", 0..1);
+    let first = world.beat(joins("a", &["t"]));
+    assert_eq!(error(world.beat(joins("b", &["t"])).error_code), ErrorCode::GroupMaxSizeReached);
+    assert_eq!(world.beat(stays("a", first.member_epoch, &of(T, &[0]))).error_code, 0);
+}
+
+#[test]
+fn targets_are_made_no_more_often_than_the_interval_of_the_group_allows() {
+    let mut world = World::new();
+    world.create(T, "t", 0..2);
+    world.beat(joins("a", &["t"]));
+    world.set("g", "consumer.assignment.interval.ms", Some("5000"));
+    world.now = world.now + Millis(4_999);
+    let early = world.beat(joins("b", &["t"]));
+    assert_eq!((early.member_epoch, owned(&early)), (2, Owned::new()), "at the epoch of the target that is there");
+    world.now = world.now + Millis(1);
+    assert_eq!(owned(&world.beat(stays("a", 2, &of(T, &[0, 1])))), of(T, &[0]));
+    assert_eq!(world.describe_consumer().assignment_epoch, 3);
+}
+
+#[test]
+fn the_settings_of_a_group_count_more_than_the_brokers() {
+    let mut world = World::new();
+    world.create(T, "t", 0..1);
+    assert_eq!(world.beat(joins("a", &["t"])).heartbeat_interval_ms, 5_000);
+    world.set("g", "consumer.heartbeat.interval.ms", Some("7000"));
+    world.set("g", "consumer.session.timeout.ms", Some("50000"));
+    assert_eq!(world.beat(stays("a", 2, &of(T, &[0]))).heartbeat_interval_ms, 7_000);
+    world.wait(49_999);
+    assert_eq!(world.describe_consumer().group_state, "Stable");
+    world.wait(1);
+    assert_eq!(world.describe_consumer().group_state, "Empty");
+    world.set("g", "consumer.heartbeat.interval.ms", None);
+    assert_eq!(world.beat(joins("a", &["t"])).heartbeat_interval_ms, 5_000);
+}
+
+#[test]
+fn expressions_are_matched_again_when_their_interval_is_over() {
+    let mut settings = Settings::default();
+    settings.consumer.regex_refresh_interval_ms = 20_000;
+    let mut world = World::with(settings);
+    world.create(T, "t-1", 0..1);
+    let mut joining = joins("a", &[]);
+    (joining.subscribed_topic_names, joining.subscribed_topic_regex) = (None, Some("t-.*".into()));
+    world.beat(joining);
+    world.wait(1);
+    let matched_at = world.now - Millis(1);
+    let is_due = |world: &World| world.shard.next_deadline() == Some(world.now);
+    for (after, expected) in [(20_000, false), (20_001, true)] {
+        world.now = matched_at + Millis(after);
+        world.beat(stays("a", 1, &Owned::new()));
+        assert_eq!(is_due(&world), expected, "{after} ms later");
+    }
 }
 
 /// What one member believes.
