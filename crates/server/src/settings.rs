@@ -1,5 +1,7 @@
 //! The node's settings as typed values, read once from Kafka's keys (`server.properties`, flags, `-o`).
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,7 +10,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_base::Millis;
 use milena_metadata::configs::{self, Kind};
 use milena_metadata::retention::Retention;
 use milena_protocol::NodeId;
@@ -148,6 +149,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Settings of the group coordinator.
     pub groups: milena_coordinators::group::Settings,
+    /// `group.coordinator.rebalance.protocols` names `consumer`.
+    pub serves_consumer_groups: bool,
     /// `log.retention.check.interval.ms`
     pub retention_check: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`
@@ -239,7 +242,8 @@ impl Settings {
             quorum_request_timeout_ms: values.number("controller.quorum.request.timeout.ms")?,
             quorum_backoff_ms: values.number("controller.quorum.retry.backoff.ms")?,
             request_timeout: values.millis("request.timeout.ms")?,
-            groups: groups(&values)?,
+            groups: groups::groups(&values)?,
+            serves_consumer_groups: groups::serves_consumer_groups(&values)?,
             retention_check: values.millis("log.retention.check.interval.ms")?,
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
             producer_expiry_ms: values.number("producer.id.expiration.ms")?,
@@ -263,20 +267,6 @@ impl Settings {
         file.entry("node.id".to_owned()).or_insert_with(|| settings.node_id.to_string());
         Ok(Settings { file, ..settings })
     }
-}
-
-fn groups(values: &Values<'_>) -> Result<milena_coordinators::group::Settings, SettingsError> {
-    let minutes: i64 = values.number("offsets.retention.minutes")?;
-    Ok(milena_coordinators::group::Settings {
-        session_timeout_min_ms: values.number("group.min.session.timeout.ms")?,
-        session_timeout_max_ms: values.number("group.max.session.timeout.ms")?,
-        initial_rebalance_delay_ms: values.number("group.initial.rebalance.delay.ms")?,
-        size_max: values.count("group.max.size")?,
-        offset_metadata_max: values.count("offset.metadata.max.bytes")?,
-        offsets_retention: Millis(minutes.saturating_mul(60_000)),
-        offsets_retention_check_interval: Millis(values.number("offsets.retention.check.interval.ms")?),
-        ..Default::default()
-    })
 }
 
 fn metadata_log(values: &Values<'_>) -> Result<MetadataLogSettings, SettingsError> {

@@ -110,13 +110,14 @@ impl<W: World, S: Kind<W>> Thread<W, S> {
     }
 
     fn load_ended(&mut self, partition: i32, load: u64, complete: bool) {
-        let now = self.node.world.now();
+        let (now, node) = (self.node.world.now(), Arc::clone(&self.node));
         let Some(owned) = self.loading(partition, load) else { return };
         if !complete {
             self.reload(partition);
             return;
         }
         owned.is_loaded = true;
+        owned.shard.begin(&node);
         let decision = owned.shard.loaded(now);
         let counts = owned.shard.counts();
         if counts != S::Counts::default() {
