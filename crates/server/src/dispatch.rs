@@ -227,6 +227,7 @@ fn may_repeat(key: ApiKey) -> bool {
         ApiKey::ListOffsets
             | ApiKey::Metadata
             | ApiKey::OffsetFetch
+            | ApiKey::ConsumerGroupDescribe
             | ApiKey::DescribeGroups
             | ApiKey::ListGroups
             | ApiKey::OffsetForLeaderEpoch
@@ -238,7 +239,10 @@ fn may_repeat(key: ApiKey) -> bool {
 
 /// What is read from the groups' coordinators is made on their threads: only so much at the same time.
 async fn answer_in_turn<W: World>(call: &Call<'_, W>, decoder: Decoder) -> Outcome<W::Disk> {
-    let is_read = matches!(call.key, ApiKey::OffsetFetch | ApiKey::DescribeGroups | ApiKey::ListGroups);
+    let is_read = matches!(
+        call.key,
+        ApiKey::OffsetFetch | ApiKey::ConsumerGroupDescribe | ApiKey::DescribeGroups | ApiKey::ListGroups
+    );
     let _turn = if is_read { Some(call.node.memory.answers.read().await) } else { None };
     answer(call, decoder).await
 }

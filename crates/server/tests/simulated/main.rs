@@ -12,4 +12,5 @@ mod metrics;
 mod offline;
 mod pipelining;
 mod seam;
+mod unflushed;
 mod world;
