@@ -3,6 +3,8 @@
 mod api_versions;
 mod configs;
 mod connection;
+mod consumer_group_traps;
+mod consumer_groups;
 mod delete_records;
 mod fetch;
 mod first;
@@ -85,6 +87,8 @@ const AREAS: &[&[Scenario]] = &[
     offset_traps::SCENARIOS,
     timed::SCENARIOS,
     markers::SCENARIOS,
+    consumer_groups::SCENARIOS,
+    consumer_group_traps::SCENARIOS,
 ];
 
 /// Every scenario.
