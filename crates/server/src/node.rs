@@ -11,14 +11,14 @@ use milena_coordinators::group::GroupShard;
 use milena_metadata::image::Image;
 use milena_partition::Marks;
 use milena_protocol::{BrokerEpoch, Offset, TopicPartition, Uuid};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
-use crate::account::Account;
 use crate::auto_create::InFlight;
 use crate::control::{ControlError, ControlHandle, control, report};
 use crate::directory::{Directory, DirectoryError};
 use crate::listener::{self, Connections};
+use crate::memory::{self, Memory};
 use crate::metrics::Metrics;
 use crate::offenders::Offenders;
 use crate::partitions::{Partitions, Replica};
@@ -51,12 +51,10 @@ pub struct Node<W: World> {
     pub control: ControlHandle,
     /// The door to the group coordinator.
     pub shards: Shards<W, GroupShard>,
-    /// Compressed batches that may be looked into at the same time: as many as there are cores.
-    pub inflating: Arc<Semaphore>,
     /// Fetch sessions.
     pub sessions: Sessions,
-    /// Memory for request frames.
-    pub account: Account,
+    /// What requests may take.
+    pub memory: Memory,
     /// Open connections.
     pub connections: Connections,
     /// Counters.
@@ -154,6 +152,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     let opened = on_pool(&*world, move || startup::open(&open_world, &open_settings)).await?;
     let Opened { meta, directory, leftovers, parts, start, tail } = opened;
     let directory_id = meta.directory;
+    let memory_bytes = settings.memory_bytes.unwrap_or_else(|| memory::default_bytes(world.memory_bytes()));
     let kraft_version = i16::from(parts.voters.is_some());
     let (control, control_thread, changes) = control(parts);
     let (shards, mailboxes) = Shards::new();
@@ -164,9 +163,8 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
         partitions: Partitions::new(),
         control,
         shards,
-        inflating: Arc::new(Semaphore::new(world.cores())),
         sessions: Sessions::new(settings.fetch_sessions_max),
-        account: Account::new(settings.memory_bytes, settings.request_bytes_max),
+        memory: Memory::new(memory_bytes, settings.request_bytes_max, world.cores()),
         connections: Connections::default(),
         metrics: Metrics::new(),
         offenders: Offenders::default(),
@@ -185,7 +183,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     join(&node, directory_id).await?;
     doors.serve(&node);
     node.world.spawn(Place::Background, Box::pin(upkeep::run(Arc::clone(&node), leftovers)));
-    info!(cluster = node.cluster_id, node = %node.settings.node_id, ?addresses, "serving");
+    info!(cluster = node.cluster_id, node = %node.settings.node_id, ?addresses, memory_bytes, "serving");
     Ok(Running { node, ended, addresses, metrics_address })
 }
 

@@ -7,6 +7,7 @@ mod endurance;
 mod every_version;
 mod fetch_sessions;
 mod markers;
+mod memory;
 mod metadata_log;
 mod metrics;
 mod offline;
