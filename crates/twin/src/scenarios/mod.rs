@@ -8,6 +8,7 @@ mod consumer_groups;
 mod delete_records;
 mod fetch;
 mod first;
+mod group_migration;
 mod group_traps;
 mod groups;
 mod list_offsets;
@@ -89,6 +90,7 @@ const AREAS: &[&[Scenario]] = &[
     markers::SCENARIOS,
     consumer_groups::SCENARIOS,
     consumer_group_traps::SCENARIOS,
+    group_migration::SCENARIOS,
 ];
 
 /// Every scenario.
