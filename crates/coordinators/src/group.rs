@@ -29,5 +29,5 @@ pub use consumer::Assignor;
 pub use event::{Counts, DeletedTopic, Event};
 pub use partition::partition_for;
 pub use request::{Context, Request, Response, refuse};
-pub use settings::{ConsumerSettings, Settings};
+pub use settings::{ConsumerSettings, MigrationPolicy, Settings};
 pub use shard::GroupShard;

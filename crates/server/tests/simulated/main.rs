@@ -2,6 +2,7 @@
 //! and can be repeated.
 
 mod client;
+mod consumer_groups;
 mod endurance;
 mod every_version;
 mod fetch_sessions;

@@ -3,9 +3,12 @@
 mod api_versions;
 mod configs;
 mod connection;
+mod consumer_group_traps;
+mod consumer_groups;
 mod delete_records;
 mod fetch;
 mod first;
+mod group_migration;
 mod group_traps;
 mod groups;
 mod list_offsets;
@@ -85,6 +88,9 @@ const AREAS: &[&[Scenario]] = &[
     offset_traps::SCENARIOS,
     timed::SCENARIOS,
     markers::SCENARIOS,
+    consumer_groups::SCENARIOS,
+    consumer_group_traps::SCENARIOS,
+    group_migration::SCENARIOS,
 ];
 
 /// Every scenario.
