@@ -69,6 +69,14 @@ pub(crate) const VARYING: &[(&str, &str, Kind)] = &[
     ("DescribeCluster", "Host", HOST),
     ("DescribeCluster", "Port", PORT),
     ("DescribeTopicPartitions", "TopicId", TOPIC),
+    ("AddPartitionsToTxn", "ProducerId", PRODUCER),
+    ("AddPartitionsToTxn", "V3AndBelowProducerId", PRODUCER),
+    ("AddOffsetsToTxn", "ProducerId", PRODUCER),
+    ("EndTxn", "ProducerId", PRODUCER),
+    ("DescribeTransactions", "ProducerId", PRODUCER),
+    ("DescribeTransactions", "TransactionStartTimeMs", TIME),
+    ("ListTransactions", "ProducerId", PRODUCER),
+    ("ListTransactions", "ProducerIdFilters", PRODUCER),
     ("TxnOffsetCommit", "ProducerId", PRODUCER),
     ("TxnOffsetCommit", "MemberId", MEMBER),
     ("WriteTxnMarkers", "ProducerId", PRODUCER),
@@ -88,7 +96,8 @@ const HOST: Kind = Something("host");
 const PORT: Kind = Something("port");
 
 /// Lists whose order in an answer means nothing (Kafka's is that of a hash table, or errors before successes): API,
-/// field, and the fields of an element by which they are sorted before they are written down. A scenario that
+/// field, and the fields of an element by which they are sorted before they are written down; none where the elements
+/// are no structs. A scenario that
 /// asks for its own alone sees only elements whose first such field begins with its prefix.
 pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("ApiVersions", "SupportedFeatures", &["Name"]),
@@ -112,6 +121,14 @@ pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("WriteTxnMarkers", "Topics", &["Name"]),
     ("WriteTxnMarkers", "Partitions", &["PartitionIndex"]),
     ("DescribeProducers", "ActiveProducers", &["ProducerEpoch", "LastSequence"]),
+    ("AddPartitionsToTxn", "ResultsByTransaction", &["TransactionalId"]),
+    ("AddPartitionsToTxn", "ResultsByTopicV3AndBelow", &["Name"]),
+    ("AddPartitionsToTxn", "TopicResults", &["Name"]),
+    ("AddPartitionsToTxn", "ResultsByPartition", &["PartitionIndex"]),
+    ("DescribeTransactions", "Topics", &["Topic"]),
+    ("DescribeTransactions", "Partitions", &[]),
+    ("ListTransactions", "TransactionStates", &["TransactionalId"]),
+    ("ListTransactions", "UnknownStateFilters", &[]),
     ("TxnOffsetCommit", "Topics", &["Name"]),
     ("TxnOffsetCommit", "Partitions", &["PartitionIndex"]),
     ("Produce", "Responses", &["Name", "TopicId"]),
@@ -179,12 +196,14 @@ impl Names {
 pub(crate) fn arrange(api: &str, field: &str, elements: &[Value], mine: Option<&str>, names: &mut Names) -> Vec<Value> {
     let mut elements = elements.to_vec();
     let Some((.., keys)) = UNORDERED.iter().find(|(of, name, _)| *of == api && *name == field) else { return elements };
-    if let Some(prefix) = mine {
-        elements.retain(
-            |element| matches!(field_of(element, keys[0]), Some(Value::Text(name)) if name.starts_with(prefix)),
-        );
+    if let (Some(prefix), Some(first)) = (mine, keys.first()) {
+        elements
+            .retain(|element| matches!(field_of(element, first), Some(Value::Text(name)) if name.starts_with(prefix)));
     }
     elements.sort_by_cached_key(|element| {
+        if keys.is_empty() {
+            return vec![sort_text(Some(element))];
+        }
         let text = |key: &&str| {
             let value = field_of(element, key);
             value.and_then(|value| names.replace(api, key, value)).unwrap_or_else(|| sort_text(value))
