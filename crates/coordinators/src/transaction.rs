@@ -24,6 +24,7 @@ mod expiry;
 mod init_producer_id;
 mod list;
 mod marking;
+mod pattern;
 mod record;
 pub mod request;
 mod settings;

@@ -7,8 +7,8 @@ use milena_protocol::messages::add_partitions_to_txn_request::{
 };
 use milena_protocol::messages::delete_topics_request::DeleteTopicState;
 use milena_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, DeleteTopicsRequest, DescribeTransactionsRequest,
-    EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest, InitProducerIdResponse, ListTransactionsRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, DeleteTopicsRequest, DescribeTransactionsRequest, EndTxnRequest,
+    FindCoordinatorRequest, InitProducerIdRequest, InitProducerIdResponse, ListTransactionsRequest,
 };
 
 use super::Scenario;
@@ -328,7 +328,6 @@ fn taken_over(x: &mut Exchange) {
     let producer = enter(x, "own", TIMEOUT_MS);
     x.ask(3, &producer.add(&[(&topic, &[0])]));
     x.ask(4, &producer.at(7).claim());
-    x.ask(4, &producer.claim());
     producer.at_rest(x);
     x.ask(4, &producer.claim());
     x.ask(4, &producer.at(producer.epoch + 1).claim());
@@ -562,8 +561,10 @@ fn listed(x: &mut Exchange) {
     x.ask(4, &done.end(true));
     done.at_rest(x);
     let all = ListTransactionsRequest::default;
-    let states =
-        |names: &[&str]| ListTransactionsRequest { state_filters: names.iter().map(|name| (*name).to_owned()).collect(), ..all() };
+    let states = |names: &[&str]| ListTransactionsRequest {
+        state_filters: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..all()
+    };
     for version in 0..=2 {
         x.ask(version, &all());
     }
@@ -586,7 +587,9 @@ fn listed(x: &mut Exchange) {
         x.ask(1, &ListTransactionsRequest { duration_filter, ..states(&["Ongoing"]) });
     }
     let own = x.name("");
-    for pattern in ["", ".*", ".*open", "open", "[", "(?i).*IDLE", "*", "a(?!b)", ".*(idle|done)", ".*\\.d\\w{3}", "(?x) .* open"] {
+    for pattern in
+        ["", ".*", ".*open", "open", "[", "(?i).*IDLE", "*", "a(?!b)", ".*(idle|done)", ".*\\.d\\w{3}", "(?x) .* open"]
+    {
         x.ask(2, &ListTransactionsRequest { transactional_id_pattern: Some(pattern.to_owned()), ..all() });
     }
     let literal = format!("\\Q{own}\\Eopen");
