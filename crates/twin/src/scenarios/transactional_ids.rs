@@ -88,6 +88,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         play: both_kinds_of_ends,
     },
     Scenario {
+        name: "transactional_ids/fenced_by_another_kind",
+        shows: "a fenced producer with an epoch for each transaction retries, after one with a single epoch has ended its own",
+        traps: &[],
+        play: fenced_by_another_kind,
+    },
+    Scenario {
         name: "transactional_ids/topic_deleted",
         shows: "a transaction ends though the topic of its partition is gone",
         traps: &[160],
@@ -515,6 +521,20 @@ fn both_kinds_of_ends(x: &mut Exchange) {
     }
     x.ask(4, &producer.end(false));
     x.ask(5, &init(&producer.transactional_id));
+}
+
+fn fenced_by_another_kind(x: &mut Exchange) {
+    let topic = x.topic("a", 1, &[]);
+    for committed in [false, true] {
+        let former = enter(x, &format!("t{committed}"), TIMEOUT_MS);
+        let present = former.with(&x.ask(4, &init(&former.transactional_id)));
+        x.ask(3, &present.add(&[(&topic, &[0])]));
+        x.ask(5, &former.end(committed));
+        x.ask(4, &present.end(committed));
+        present.at_rest(x);
+        x.ask(5, &former.end(!committed));
+        x.ask(5, &former.end(committed));
+    }
 }
 
 fn topic_deleted(x: &mut Exchange) {

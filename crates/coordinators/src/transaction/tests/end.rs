@@ -145,3 +145,15 @@ fn only_the_present_producer_ends() {
     }
     assert_eq!(world.state("a"), "Ongoing");
 }
+
+#[test]
+fn a_fenced_producer_does_not_get_the_identity_of_one_with_a_single_epoch() {
+    let mut world = World::new();
+    let former = world.enter("a");
+    let present = world.enter("a");
+    world.add("a", present, &[0], 0);
+    assert_eq!(world.end_error(END_OLD, "a", present, false), ErrorCode::None);
+    assert_eq!(world.end_error(END, "a", former, false), ErrorCode::ProducerFenced);
+    world.write_markers();
+    assert_eq!(world.end_error(END, "a", former, false), ErrorCode::ProducerFenced);
+}
