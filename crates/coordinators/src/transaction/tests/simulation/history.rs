@@ -31,6 +31,8 @@ pub(super) struct History {
     verdicts: BTreeMap<(String, Identity), (u64, bool)>,
     /// Identities that were given to whoever came without one.
     given: BTreeSet<(String, Identity)>,
+    /// Ids that were not used for long.
+    forgotten: BTreeSet<String>,
     /// By id and claim.
     claimed: BTreeMap<(String, Identity), Identity>,
     /// By id: identities whose time is over, as somebody who entered was told.
@@ -91,8 +93,7 @@ impl History {
                     let was = was.expect("what is forgotten was known");
                     assert!(was.state.is_at_rest(), "{id} is in use");
                     assert!(now - was.updated_at >= Millis(EXPIRATION_MS), "{id} was used lately");
-                    // Whoever claims it now is somebody new.
-                    self.claimed.retain(|(of, _), _| *of != id);
+                    self.forgotten.insert(id);
                 }
                 Some(next) => self.changes(now, was, &next, is_by_itself),
             }
@@ -148,7 +149,12 @@ impl History {
             }
         } else {
             let claim = (request.producer_id, request.producer_epoch);
+            // Whoever claims an id that was forgotten is somebody new.
+            let begins_anew = identity.1 == 0 && self.forgotten.contains(&id);
             let before = self.claimed.entry((id.clone(), claim)).or_insert(identity);
+            if begins_anew {
+                *before = identity;
+            }
             assert_eq!(*before, identity, "the claim {claim:?} of {id} gives one identity");
         }
         let known = self.known.entry(id.clone()).or_default().clone();
