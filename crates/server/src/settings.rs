@@ -14,6 +14,7 @@ use milena_metadata::retention::Retention;
 use milena_protocol::NodeId;
 
 use crate::metadata_log::MetadataLogSettings;
+use crate::verification::VerificationSettings;
 
 /// Keys of our own: they never leave this node (no controller and no client sees them).
 pub const OWN_KEYS: &[OwnKey] = &[
@@ -148,6 +149,8 @@ pub struct Settings {
     pub quorum_backoff_ms: i64,
     /// `request.timeout.ms`: how long a request of another broker waits for its records to be safe.
     pub request_timeout: Duration,
+    /// How transactions' coordinators are asked before a transaction begins in a partition.
+    pub verification: VerificationSettings,
     /// Settings of the group coordinator.
     pub groups: milena_coordinators::group::Settings,
     /// `log.retention.check.interval.ms`
@@ -241,6 +244,7 @@ impl Settings {
             quorum_request_timeout_ms: values.number("controller.quorum.request.timeout.ms")?,
             quorum_backoff_ms: values.number("controller.quorum.retry.backoff.ms")?,
             request_timeout: values.millis("request.timeout.ms")?,
+            verification: verification(&values)?,
             groups: groups(&values)?,
             retention_check: values.millis("log.retention.check.interval.ms")?,
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
@@ -265,6 +269,14 @@ impl Settings {
         file.entry("node.id".to_owned()).or_insert_with(|| settings.node_id.to_string());
         Ok(Settings { file, ..settings })
     }
+}
+
+fn verification(values: &Values<'_>) -> Result<VerificationSettings, SettingsError> {
+    Ok(VerificationSettings {
+        is_on: values.number("transaction.partition.verification.enable")?,
+        backoff: values.millis("add.partitions.to.txn.retry.backoff.ms")?,
+        backoff_max: values.millis("add.partitions.to.txn.retry.backoff.max.ms")?,
+    })
 }
 
 fn groups(values: &Values<'_>) -> Result<milena_coordinators::group::Settings, SettingsError> {

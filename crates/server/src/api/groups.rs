@@ -44,7 +44,7 @@ macro_rules! expect {
     };
 }
 
-fn context<W: World>(call: &Call<'_, W>) -> Context {
+pub(super) fn context<W: World>(call: &Call<'_, W>) -> Context {
     Context {
         version: call.version(),
         client_id: call.header.client_id.clone().unwrap_or_default(),
@@ -54,7 +54,7 @@ fn context<W: World>(call: &Call<'_, W>) -> Context {
 }
 
 /// How many partitions the groups are spread over: those of the topic, or those that it will have.
-fn partitions<W: World>(call: &Call<'_, W>) -> i32 {
+pub(super) fn partitions<W: World>(call: &Call<'_, W>) -> i32 {
     let image = call.node.image();
     image.topic(GROUPS_TOPIC).map_or(call.node.settings.offsets_partitions, |topic| topic.partitions.len() as i32)
 }

@@ -14,6 +14,7 @@ pub mod list_offsets;
 pub mod metadata;
 pub mod produce;
 pub mod topics;
+pub mod txn_offset_commit;
 pub mod write_txn_markers;
 
 /// What everybody may do while there is no authorizer, as bits of `AclOperation`.
