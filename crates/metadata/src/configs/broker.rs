@@ -6,8 +6,8 @@ use super::Setting;
 use super::table::settings;
 
 settings! { BROKER
-    "add.partitions.to.txn.retry.backoff.max.ms", Int, "100", High, AtLeast(0), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
-    "add.partitions.to.txn.retry.backoff.ms", Int, "20", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
+    "add.partitions.to.txn.retry.backoff.max.ms", Int, "100", High, AtLeast(0), ReadOnly, Acts, Public, "How long a coordinator that still ends the last transaction is asked again before the producer is told, in milliseconds.";
+    "add.partitions.to.txn.retry.backoff.ms", Int, "20", High, AtLeast(1), ReadOnly, Acts, Public, "The pause before such a coordinator is asked again, in milliseconds.";
     "advertised.listeners", List, null, High, Words { known: &[], empty: false }, ReadOnly, Acts, Public, "Where clients and brokers reach each listener; unset: the listeners themselves.";
     "alter.config.policy.class.name", Class, null, Low, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
     "alter.log.dirs.replication.quota.window.num", Int, "11", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about moves between directories.";
@@ -353,7 +353,7 @@ settings! { BROKER
     "telemetry.max.bytes", Int, "1048576", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility.";
     "transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, "10000", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
     "transaction.max.timeout.ms", Int, "900000", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
-    "transaction.partition.verification.enable", Boolean, "true", Low, Any, ClusterWide, NoEffect, Public, "Kept for compatibility: about transactions.";
+    "transaction.partition.verification.enable", Boolean, "true", Low, Any, ClusterWide, Acts, Public, "Whether the coordinator is asked before a transaction begins in a partition, also for producers that add partitions by a request of its own.";
     "transaction.remove.expired.transaction.cleanup.interval.ms", Int, "3600000", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
     "transaction.state.log.load.buffer.size", Int, "5242880", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
     "transaction.state.log.min.isr", Int, "2", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
