@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_coordinators::transaction::{Participation, Request, Response};
-use milena_protocol::{ErrorCode, ProducerEpoch, ProducerId, TopicPartition};
+use milena_protocol::{ApiKey, ErrorCode, ProducerEpoch, ProducerId, TopicPartition};
 use tokio::time::{Instant, sleep};
 
 use crate::node::Node;
@@ -98,7 +98,8 @@ pub async fn ask<W: World>(
         Operation::Add => Request::AddPartitions { added: claimed, client_level: 2 },
         Operation::Verify | Operation::VerifyAbortable => Request::Verify(claimed),
     };
-    let codes = match node.transactions.ask_id(node, &transaction.id, request).await {
+    let version = ApiKey::AddPartitionsToTxn.newest();
+    let codes = match node.transactions.ask_id(node, &transaction.id, version, request).await {
         Response::Added(error) => partitions.iter().map(|partition| (partition.clone(), error)).collect(),
         Response::Verified(codes) => codes,
         other => unreachable!("the shard answered {other:?}"),
