@@ -10,7 +10,6 @@ mod expiry;
 mod join;
 mod member;
 mod offsets;
-mod partition;
 #[cfg(test)]
 mod planted;
 mod rebalance;
@@ -22,7 +21,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-pub use partition::partition_for;
+pub use crate::partition::partition_for;
 pub use request::{Context, Request, Response, refuse};
 pub use settings::Settings;
 pub use shard::{Counts, DeletedTopic, Event, GroupShard};

@@ -12,6 +12,8 @@ pub const METADATA_VERSION: &str = "metadata.version";
 pub const METADATA_VERSION_LEVEL: i16 = 30;
 /// The quorum protocol's feature. Its level lives in control records, not among the features of the image.
 pub const KRAFT_VERSION: &str = "kraft.version";
+/// How producers and brokers treat transactions (KIP-890): at 2 each has a producer epoch of its own.
+pub const TRANSACTION_VERSION: &str = "transaction.version";
 /// Eligible leader replicas (KIP-966).
 pub const ELR_VERSION: &str = "eligible.leader.replicas.version";
 

@@ -133,6 +133,14 @@ pub struct Settings {
     pub offsets_replication: i16,
     /// `offsets.topic.segment.bytes`
     pub offsets_segment_bytes: i32,
+    /// `transaction.state.log.num.partitions`
+    pub transactions_partitions: i32,
+    /// `transaction.state.log.replication.factor`
+    pub transactions_replication: i16,
+    /// `transaction.state.log.segment.bytes`
+    pub transactions_segment_bytes: i32,
+    /// `transaction.state.log.min.isr`
+    pub transactions_min_isr: i32,
     /// `max.request.partition.size.limit`: partitions of one DescribeTopicPartitions answer.
     pub described_partitions_max: i32,
     /// `broker.heartbeat.interval.ms`
@@ -153,6 +161,8 @@ pub struct Settings {
     pub verification: VerificationSettings,
     /// Settings of the group coordinator.
     pub groups: milena_coordinators::group::Settings,
+    /// Settings of the transaction coordinator.
+    pub transactions: milena_coordinators::transaction::Settings,
     /// `log.retention.check.interval.ms`
     pub retention_check: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`
@@ -237,6 +247,10 @@ impl Settings {
             offsets_replication: values.number("offsets.topic.replication.factor")?,
             described_partitions_max: values.number("max.request.partition.size.limit")?,
             offsets_segment_bytes: values.number("offsets.topic.segment.bytes")?,
+            transactions_partitions: values.number("transaction.state.log.num.partitions")?,
+            transactions_replication: values.number("transaction.state.log.replication.factor")?,
+            transactions_segment_bytes: values.number("transaction.state.log.segment.bytes")?,
+            transactions_min_isr: values.number("transaction.state.log.min.isr")?,
             heartbeat_ms: values.number("broker.heartbeat.interval.ms")?,
             session_ms: values.number("broker.session.timeout.ms")?,
             election_timeout_ms: values.number("controller.quorum.election.timeout.ms")?,
@@ -246,6 +260,7 @@ impl Settings {
             request_timeout: values.millis("request.timeout.ms")?,
             verification: verification(&values)?,
             groups: groups(&values)?,
+            transactions: transactions(&values)?,
             retention_check: values.millis("log.retention.check.interval.ms")?,
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
             producer_expiry_ms: values.number("producer.id.expiration.ms")?,
@@ -289,6 +304,16 @@ fn groups(values: &Values<'_>) -> Result<milena_coordinators::group::Settings, S
         offset_metadata_max: values.count("offset.metadata.max.bytes")?,
         offsets_retention: Millis(minutes.saturating_mul(60_000)),
         offsets_retention_check_interval: Millis(values.number("offsets.retention.check.interval.ms")?),
+        ..Default::default()
+    })
+}
+
+fn transactions(values: &Values<'_>) -> Result<milena_coordinators::transaction::Settings, SettingsError> {
+    Ok(milena_coordinators::transaction::Settings {
+        timeout_max_ms: values.number("transaction.max.timeout.ms")?,
+        abort_interval: Millis(values.number("transaction.abort.timed.out.transaction.cleanup.interval.ms")?),
+        id_expiration: Millis(values.number("transactional.id.expiration.ms")?),
+        expiry_interval: Millis(values.number("transaction.remove.expired.transaction.cleanup.interval.ms")?),
         ..Default::default()
     })
 }

@@ -9,6 +9,7 @@ mod groups;
 mod load;
 mod owned;
 mod thread;
+pub mod transactions;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::time::Duration;
 pub use self::door::Shards;
 pub(crate) use self::door::{Led, Mailboxes};
 pub use self::groups::GROUPS_TOPIC;
+pub use self::transactions::TRANSACTIONS_TOPIC;
 use crate::node::Node;
 use crate::world::{Place, World};
 
