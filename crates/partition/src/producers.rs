@@ -19,8 +19,8 @@ use milena_protocol::{Offset, ProducerEpoch, ProducerId, Sequence};
 
 use crate::transactions::Aborted;
 use crate::{AppendError, Origin, ProducerInfo, Voucher};
-use verification::{Question, Questions};
 pub use verification::{Beginning, Guard};
+use verification::{Question, Questions};
 
 /// Kafka's window: as many batches as a producer may have in flight.
 const BATCHES_MAX: usize = 5;

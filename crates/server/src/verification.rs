@@ -167,9 +167,8 @@ mod tests {
     #[test]
     fn only_what_the_coordinator_refuses_is_refused_in_the_clients_words() {
         let [first, second] = [0, 1].map(|index| TopicPartition::new("a", index));
-        let of = |error, operation| {
-            refusals(vec![(first.clone(), ErrorCode::None), (second.clone(), error)], operation)
-        };
+        let of =
+            |error, operation| refusals(vec![(first.clone(), ErrorCode::None), (second.clone(), error)], operation);
         let refused = |error| BTreeMap::from([(second.clone(), error)]);
         let (abortable, invalid) = (ErrorCode::TransactionAbortable, ErrorCode::InvalidTxnState);
         assert_eq!(of(abortable, Operation::Verify), refused(invalid));

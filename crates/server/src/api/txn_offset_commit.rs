@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use milena_coordinators::group::request::txn_offset_commit_error;
 use milena_coordinators::coordinator_error;
+use milena_coordinators::group::request::txn_offset_commit_error;
 use milena_coordinators::group::{Request, Response, partition_for, refuse};
 use milena_metadata::image::Image;
 use milena_partition::{Beginning, Voucher};

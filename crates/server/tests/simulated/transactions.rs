@@ -35,7 +35,6 @@ impl Producer {
             transaction_timeout_ms: 60_000,
             producer_id: -1,
             producer_epoch: -1,
-            ..Default::default()
         };
         loop {
             let answer = client.ask(&request, 4).await;

@@ -38,7 +38,9 @@ fn answer_of(index: i32) -> PartitionProduceResponse {
 pub(super) fn unverified(index: i32, error: ErrorCode, operation: Operation) -> PartitionProduceResponse {
     let told = verification::of_produce(error, operation);
     let message = match told == error {
-        true => (error == ErrorCode::InvalidTxnState).then(|| "the partition is not part of the transaction".to_owned()),
+        true => {
+            (error == ErrorCode::InvalidTxnState).then(|| "the partition is not part of the transaction".to_owned())
+        }
         false => Some(format!("the coordinator of the transaction does not vouch for the partition: {error}")),
     };
     PartitionProduceResponse { error_message: message, ..failed(index, told) }

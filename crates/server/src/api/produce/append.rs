@@ -45,7 +45,11 @@ pub(super) struct Settled {
 enum Fate<W: World> {
     Settled(Settled),
     /// The batch begins a transaction here.
-    Unverified { replica: Arc<Replica<W::Disk>>, batch: ValidBatch, guard: Guard },
+    Unverified {
+        replica: Arc<Replica<W::Disk>>,
+        batch: ValidBatch,
+        guard: Guard,
+    },
 }
 
 /// Appends what may be appended.
