@@ -83,6 +83,8 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes, o
         let topics = deleted.into_iter().map(|(id, changed)| DeletedTopic { id, name: changed.name });
         node.shards.topics_deleted(topics.collect()).await;
     }
+    let has_new_topics = changes.topics.values().any(|changed| changed.change == TopicChange::Created);
+    node.shards.metadata_changed(Image::clone(&node.image()), has_new_topics, !changes.topics.is_empty()).await;
     node.metrics.metadata_offset.set(end.0 - 1);
     node.control.applied(end);
 }

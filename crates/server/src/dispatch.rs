@@ -46,6 +46,8 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::IncrementalAlterConfigs,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::DescribeProducers,
     ApiKey::DescribeTopicPartitions,
 ];
@@ -218,6 +220,8 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         ApiKey::DeleteGroups => serve!(call, decoder, api::groups::delete_groups),
         ApiKey::IncrementalAlterConfigs => serve!(call, decoder, api::configs::incremental_alter_configs),
         ApiKey::OffsetDelete => serve!(call, decoder, api::groups::offset_delete),
+        ApiKey::ConsumerGroupHeartbeat => serve!(call, decoder, api::consumer_groups::consumer_group_heartbeat),
+        ApiKey::ConsumerGroupDescribe => serve!(call, decoder, api::consumer_groups::consumer_group_describe),
         ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
         ApiKey::DescribeProducers => serve!(call, decoder, api::describe_producers::describe_producers),
         ApiKey::DescribeTopicPartitions => serve!(call, decoder, api::cluster::describe_topic_partitions),
@@ -233,9 +237,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         | ApiKey::AddOffsetsToTxn
         | ApiKey::EndTxn
         | ApiKey::DescribeTransactions
-        | ApiKey::ListTransactions
-        | ApiKey::ConsumerGroupHeartbeat
-        | ApiKey::ConsumerGroupDescribe => unreachable!("not in SERVED"),
+        | ApiKey::ListTransactions => unreachable!("not in SERVED"),
     }
 }
 

@@ -1,5 +1,8 @@
 //! The node's settings as typed values, read once from Kafka's keys (`server.properties`, flags, `-o`).
 
+mod groups;
+mod transactions;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,7 +11,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_base::Millis;
 use milena_metadata::configs::{self, Kind};
 use milena_metadata::retention::Retention;
 use milena_protocol::NodeId;
@@ -163,6 +165,8 @@ pub struct Settings {
     pub groups: milena_coordinators::group::Settings,
     /// Settings of the transaction coordinator.
     pub transactions: milena_coordinators::transaction::Settings,
+    /// `group.coordinator.rebalance.protocols` names `consumer`.
+    pub serves_consumer_groups: bool,
     /// `log.retention.check.interval.ms`
     pub retention_check: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`
@@ -258,9 +262,10 @@ impl Settings {
             quorum_request_timeout_ms: values.number("controller.quorum.request.timeout.ms")?,
             quorum_backoff_ms: values.number("controller.quorum.retry.backoff.ms")?,
             request_timeout: values.millis("request.timeout.ms")?,
-            verification: verification(&values)?,
-            groups: groups(&values)?,
-            transactions: transactions(&values)?,
+            verification: transactions::verification(&values)?,
+            groups: groups::groups(&values)?,
+            serves_consumer_groups: groups::serves_consumer_groups(&values)?,
+            transactions: transactions::transactions(&values)?,
             retention_check: values.millis("log.retention.check.interval.ms")?,
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
             producer_expiry_ms: values.number("producer.id.expiration.ms")?,
@@ -284,38 +289,6 @@ impl Settings {
         file.entry("node.id".to_owned()).or_insert_with(|| settings.node_id.to_string());
         Ok(Settings { file, ..settings })
     }
-}
-
-fn verification(values: &Values<'_>) -> Result<VerificationSettings, SettingsError> {
-    Ok(VerificationSettings {
-        is_on: values.number("transaction.partition.verification.enable")?,
-        backoff: values.millis("add.partitions.to.txn.retry.backoff.ms")?,
-        backoff_max: values.millis("add.partitions.to.txn.retry.backoff.max.ms")?,
-    })
-}
-
-fn groups(values: &Values<'_>) -> Result<milena_coordinators::group::Settings, SettingsError> {
-    let minutes: i64 = values.number("offsets.retention.minutes")?;
-    Ok(milena_coordinators::group::Settings {
-        session_timeout_min_ms: values.number("group.min.session.timeout.ms")?,
-        session_timeout_max_ms: values.number("group.max.session.timeout.ms")?,
-        initial_rebalance_delay_ms: values.number("group.initial.rebalance.delay.ms")?,
-        size_max: values.count("group.max.size")?,
-        offset_metadata_max: values.count("offset.metadata.max.bytes")?,
-        offsets_retention: Millis(minutes.saturating_mul(60_000)),
-        offsets_retention_check_interval: Millis(values.number("offsets.retention.check.interval.ms")?),
-        ..Default::default()
-    })
-}
-
-fn transactions(values: &Values<'_>) -> Result<milena_coordinators::transaction::Settings, SettingsError> {
-    Ok(milena_coordinators::transaction::Settings {
-        timeout_max_ms: values.number("transaction.max.timeout.ms")?,
-        abort_interval: Millis(values.number("transaction.abort.timed.out.transaction.cleanup.interval.ms")?),
-        id_expiration: Millis(values.number("transactional.id.expiration.ms")?),
-        expiry_interval: Millis(values.number("transaction.remove.expired.transaction.cleanup.interval.ms")?),
-        ..Default::default()
-    })
 }
 
 fn metadata_log(values: &Values<'_>) -> Result<MetadataLogSettings, SettingsError> {

@@ -60,7 +60,7 @@ pub(super) fn partitions<W: World>(call: &Call<'_, W>) -> i32 {
 }
 
 /// Asks the shard of `group_id`, unless the request is refused before.
-async fn ask<W: World>(call: &Call<'_, W>, group_id: &str, request: Request) -> Response {
+pub(super) async fn ask<W: World>(call: &Call<'_, W>, group_id: &str, request: Request) -> Response {
     let settings: &Settings = &call.node.settings.groups;
     if let Some(refusal) = refuse(&request, call.version(), settings) {
         return refusal;
@@ -252,7 +252,7 @@ pub async fn offset_delete<W: World>(call: &Call<'_, W>, mut request: OffsetDele
 }
 
 /// Splits groups by the shard that owns them, keeping the order within each.
-fn by_shard<W: World>(call: &Call<'_, W>, groups: Vec<String>) -> BTreeMap<i32, Vec<String>> {
+pub(super) fn by_shard<W: World>(call: &Call<'_, W>, groups: Vec<String>) -> BTreeMap<i32, Vec<String>> {
     let partitions = partitions(call);
     let mut shards: BTreeMap<i32, Vec<String>> = BTreeMap::new();
     for group in groups {
