@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use milena_coordinators::coordinator_error;
 use milena_coordinators::group::request::txn_offset_commit_error;
-use milena_coordinators::group::{Request, Response, partition_for, refuse};
+use milena_coordinators::group::{Request, Response, refuse};
 use milena_metadata::image::Image;
 use milena_partition::{Beginning, Voucher};
 use milena_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
@@ -17,7 +17,7 @@ use milena_protocol::messages::txn_offset_commit_response::{
 use milena_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 use milena_protocol::{ErrorCode, ProducerEpoch, ProducerId, Sequence};
 
-use super::groups::{context, partitions};
+use super::groups::{context, partition_of};
 use crate::dispatch::Call;
 use crate::partitions::Refused;
 use crate::shards::GROUPS_TOPIC;
@@ -72,7 +72,7 @@ fn split(
 
 async fn commit<W: World>(call: &Call<'_, W>, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
     let version = call.version();
-    let shard = partition_for(&request.group_id, partitions(call));
+    let shard = partition_of(call.node, &request.group_id);
     let asked = Request::TxnOffsetCommit(request.clone());
     let response = match refuse(&asked, version, &call.node.settings.groups) {
         Some(refusal) => refusal,
