@@ -3,6 +3,8 @@
 mod api_versions;
 mod configs;
 mod connection;
+mod consumer_group_traps;
+mod consumer_groups;
 mod delete_records;
 mod fetch;
 mod first;
@@ -87,6 +89,8 @@ const AREAS: &[&[Scenario]] = &[
     timed::SCENARIOS,
     markers::SCENARIOS,
     transactions::SCENARIOS,
+    consumer_groups::SCENARIOS,
+    consumer_group_traps::SCENARIOS,
 ];
 
 /// Every scenario.
