@@ -28,6 +28,4 @@ pub use milena_protocol::records::TimestampType;
 pub use partition::*;
 pub use producers::{Beginning, Guard};
 pub use settings::{CleanupPolicy, CompressionType, LogSettings};
-pub use validate::{
-    InvalidBatch, Origin, RecordError, Rules, ValidBatch, first_header, validate, working_bytes,
-};
+pub use validate::{InvalidBatch, Origin, RecordError, Rules, ValidBatch, first_header, validate, working_bytes};

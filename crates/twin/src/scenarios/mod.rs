@@ -20,6 +20,7 @@ mod producer_ids;
 mod requests;
 mod timed;
 mod topics;
+mod transactional_ids;
 mod transactions;
 
 use std::fmt;
@@ -91,6 +92,7 @@ const AREAS: &[&[Scenario]] = &[
     transactions::SCENARIOS,
     consumer_groups::SCENARIOS,
     consumer_group_traps::SCENARIOS,
+    transactional_ids::SCENARIOS,
 ];
 
 /// Every scenario.
