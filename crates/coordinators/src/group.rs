@@ -1,13 +1,16 @@
 //! Groups over one partition of `__consumer_offsets`: classic groups and committed offsets. What the wire says is
-//! in [`request`]; the machine is [`GroupShard`]; consumer groups of KIP-848 are not here yet.
+//! in [`request`]; the machine is [`GroupShard`]; consumer groups of KIP-848 are in `consumer`.
 //!
 //! Source: `GroupMetadataManager`, `ClassicGroup` and `OffsetMetadataManager` of Kafka 4.3.1.
 
 mod admin;
 mod classic;
 mod commit;
+mod consumer;
+mod event;
 mod expiry;
 mod join;
+mod kind;
 mod member;
 mod offsets;
 #[cfg(test)]
@@ -22,6 +25,8 @@ mod sync;
 mod tests;
 
 pub use crate::partition::partition_for;
+pub use consumer::Assignor;
+pub use event::{Counts, DeletedTopic, Event};
 pub use request::{Context, Request, Response, refuse};
-pub use settings::Settings;
-pub use shard::{Counts, DeletedTopic, Event, GroupShard};
+pub use settings::{ConsumerSettings, Settings};
+pub use shard::GroupShard;

@@ -30,3 +30,4 @@ pub mod transaction;
 
 pub use contract::{ReplayError, Shard};
 pub use decision::{BatchKind, CoordinatorRecord, Decision, Entry, Marker, Origin, Reply, ReplyTo};
+pub use log_error::coordinator_error;

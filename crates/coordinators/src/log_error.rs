@@ -5,7 +5,7 @@ use milena_protocol::ErrorCode;
 /// How clients of a coordinator learn of an error of its log.
 ///
 /// Source: `CoordinatorOperationExceptionHelper`, `TransactionStateManager.appendTransactionToLog`.
-pub(crate) fn coordinator_error(log_error: ErrorCode) -> ErrorCode {
+pub fn coordinator_error(log_error: ErrorCode) -> ErrorCode {
     match log_error {
         ErrorCode::UnknownTopicOrPartition | ErrorCode::NotEnoughReplicas | ErrorCode::RequestTimedOut => {
             ErrorCode::CoordinatorNotAvailable

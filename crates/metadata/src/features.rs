@@ -16,6 +16,8 @@ pub const KRAFT_VERSION: &str = "kraft.version";
 pub const TRANSACTION_VERSION: &str = "transaction.version";
 /// Eligible leader replicas (KIP-966).
 pub const ELR_VERSION: &str = "eligible.leader.replicas.version";
+/// Consumer groups (KIP-848).
+pub const GROUP_VERSION: &str = "group.version";
 
 /// One feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +34,14 @@ const fn feature(name: &'static str, min: i16, max: i16, initial: i16) -> Featur
     Feature { name, supported: LevelRange { min, max }, initial }
 }
 
-/// Every feature that a metadata record finalizes, in the order in which a new cluster's records name them. Groups of KIP-848,
-/// share groups and streams groups are not among them as long as their requests are not served:
+/// Every feature that a metadata record finalizes, in the order in which a new cluster's records name them. Share
+/// groups and streams groups are not among them as long as their requests are not served:
 /// clients take a finalized feature for a promise.
 pub const FEATURES: &[Feature] = &[
     feature(METADATA_VERSION, 7, METADATA_VERSION_LEVEL, METADATA_VERSION_LEVEL),
     feature(ELR_VERSION, 0, 1, 1),
     feature(TRANSACTION_VERSION, 0, 2, 2),
+    feature(GROUP_VERSION, 0, 1, 1),
 ];
 
 /// The feature whose level stands in the quorum's control records.

@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 use milena_base::Millis;
 use milena_protocol::compression::{Codec, CompressionError};
 use milena_protocol::records::{
-    Batch, BatchBuilder, BatchError, BatchHeader, BatchOptions, Header, LOG_OVERHEAD_BYTES, MAGIC, RecordShape,
-    stamp_timestamp,
+    Attributes, Batch, BatchBuilder, BatchError, BatchHeader, BatchOptions, HEADER_BYTES, Header, LOG_OVERHEAD_BYTES,
+    MAGIC, RecordShape, stamp_timestamp,
 };
 use milena_protocol::{ErrorCode, TopicPartition};
 
@@ -25,6 +25,8 @@ const REBUILT_BYTES_MAX: usize = 64 << 20;
 const RECORD_ERRORS_MAX: usize = 10_000;
 /// The smallest length that any format of Kafka has had.
 const LENGTH_MIN: i32 = 14;
+/// Where the attributes stand in a batch of format 2.
+const ATTRIBUTES_AT: usize = 21;
 /// Where the magic stands, in all formats.
 const MAGIC_AT: usize = 16;
 
@@ -190,12 +192,34 @@ pub fn validate(bytes: Bytes, rules: &Rules<'_>, now: Millis) -> Result<ValidBat
     Ok(ValidBatch { batch, origin: rules.origin, log_append_time })
 }
 
-/// Whether the first batch of `bytes` says that it belongs to a transaction, which must be known before anything is
-/// appended. An error if what stands there begins no batch of any format.
-pub fn begins_transactional(bytes: &[u8]) -> Result<bool, InvalidBatch> {
+/// A bound on the memory that [`validate`] takes beside `bytes`, found without inflating anything: what the codec
+/// keeps, and where the records are compressed anew, all of them three times (inflated, built and compressed).
+pub fn working_bytes(bytes: &[u8], compression: CompressionType) -> usize {
+    let Some(records) = bytes.get(HEADER_BYTES..) else { return 0 };
+    let attributes = Attributes(u16::from_be_bytes([bytes[ATTRIBUTES_AT], bytes[ATTRIBUTES_AT + 1]]));
+    let Ok(source) = attributes.compression() else { return 0 };
+    let inflater_bytes = source.inflater_bytes(records);
+    if target_codec(compression, source).0 == source {
+        return inflater_bytes;
+    }
+    let inflated_bytes_max = match source {
+        Codec::None => records.len(),
+        // Deflate's best: 258 bytes for two bits.
+        Codec::Gzip => records.len().saturating_mul(1032),
+        Codec::Lz4 => records.len().saturating_mul(255),
+        Codec::Snappy => records.len().saturating_mul(64),
+        // A block of three bytes may stand for 128 KiB.
+        Codec::Zstd => usize::MAX,
+    };
+    inflater_bytes + 3 * inflated_bytes_max.min(REBUILT_BYTES_MAX)
+}
+
+/// The header of the first batch of `bytes`, before anything is checked: whether it belongs to a transaction must be
+/// known before anything is appended. `None` if it is not whole or of an old format; an error if what stands there
+/// begins no batch of any format.
+pub fn first_header(bytes: &[u8]) -> Result<Option<BatchHeader>, InvalidBatch> {
     let is_whole = first_size(bytes)?.is_some();
-    let header = BatchHeader::decode(bytes).ok().filter(|_| is_whole);
-    Ok(header.is_some_and(|header| header.attributes.is_transactional()))
+    Ok(BatchHeader::decode(bytes).ok().filter(|_| is_whole))
 }
 
 /// The bytes of the one batch that there must be. A piece of another behind it, too short to be one, is ignored.

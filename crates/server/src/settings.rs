@@ -1,5 +1,8 @@
 //! The node's settings as typed values, read once from Kafka's keys (`server.properties`, flags, `-o`).
 
+mod groups;
+mod transactions;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,12 +11,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_base::Millis;
 use milena_metadata::configs::{self, Kind};
 use milena_metadata::retention::Retention;
 use milena_protocol::NodeId;
 
 use crate::metadata_log::MetadataLogSettings;
+use crate::verification::VerificationSettings;
 
 /// Keys of our own: they never leave this node (no controller and no client sees them).
 pub const OWN_KEYS: &[OwnKey] = &[
@@ -24,8 +27,8 @@ pub const OWN_KEYS: &[OwnKey] = &[
     },
     OwnKey {
         name: "memory.request.bytes",
-        default: "1073741824",
-        doc: "Memory that request frames above 64 KiB may take together, in bytes; never less than one frame of socket.request.max.bytes.",
+        default: "a quarter of the memory",
+        doc: "Memory that requests may take together, in bytes: a half for frames above 64 KiB, and never less than one of socket.request.max.bytes, a quarter for answers, a quarter for work on compressed records. Unless set, a quarter of what the process may use (the limit of its control group, or the machine's memory), from 64 MiB to 4 GiB.",
     },
     OwnKey {
         name: "metrics.listen",
@@ -42,8 +45,6 @@ pub const OWN_KEYS: &[OwnKey] = &[
 const DATA_DIR: &str = "milena-data";
 /// Where the node listens if nobody says.
 const LISTENERS: &str = "PLAINTEXT://127.0.0.1:9092";
-/// Memory for request frames if nobody says.
-const MEMORY_BYTES: usize = 1 << 30;
 /// Partitions with metrics of their own if nobody says.
 const METRICS_PARTITIONS_MAX: usize = 1000;
 
@@ -156,10 +157,14 @@ pub struct Settings {
     pub quorum_backoff_ms: i64,
     /// `request.timeout.ms`: how long a request of another broker waits for its records to be safe.
     pub request_timeout: Duration,
+    /// How transactions' coordinators are asked before a transaction begins in a partition.
+    pub verification: VerificationSettings,
     /// Settings of the group coordinator.
     pub groups: milena_coordinators::group::Settings,
     /// Settings of the transaction coordinator.
     pub transactions: milena_coordinators::transaction::Settings,
+    /// `group.coordinator.rebalance.protocols` names `consumer`.
+    pub serves_consumer_groups: bool,
     /// `log.retention.check.interval.ms`
     pub retention_check: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`
@@ -168,8 +173,8 @@ pub struct Settings {
     pub producer_expiry_ms: i64,
     /// Settings of the metadata log.
     pub metadata: MetadataLogSettings,
-    /// Memory for large request frames, in bytes (ours: `memory.request.bytes`).
-    pub memory_bytes: usize,
+    /// Memory for requests, in bytes (ours: `memory.request.bytes`); a part of all there is if nobody says.
+    pub memory_bytes: Option<usize>,
 }
 
 /// The values in force: what was given, else Kafka's default.
@@ -229,7 +234,7 @@ impl Settings {
             data_dir: data_dir(&file)?,
             listeners: listeners(&file)?,
             metrics_listen: file.get("metrics.listen").map(|value| address("metrics.listen", value)).transpose()?,
-            metrics_partitions_max: own_number(&file, "metrics.partitions.max", METRICS_PARTITIONS_MAX)?,
+            metrics_partitions_max: own_number(&file, "metrics.partitions.max")?.unwrap_or(METRICS_PARTITIONS_MAX),
             rack: file.get("broker.rack").cloned(),
             request_bytes_max: values.count("socket.request.max.bytes")?,
             connection_idle_max: idle_max(&values)?,
@@ -255,13 +260,15 @@ impl Settings {
             quorum_request_timeout_ms: values.number("controller.quorum.request.timeout.ms")?,
             quorum_backoff_ms: values.number("controller.quorum.retry.backoff.ms")?,
             request_timeout: values.millis("request.timeout.ms")?,
-            groups: groups(&values)?,
-            transactions: transactions(&values)?,
+            verification: transactions::verification(&values)?,
+            groups: groups::groups(&values)?,
+            serves_consumer_groups: groups::serves_consumer_groups(&values)?,
+            transactions: transactions::transactions(&values)?,
             retention_check: values.millis("log.retention.check.interval.ms")?,
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
             producer_expiry_ms: values.number("producer.id.expiration.ms")?,
             metadata: metadata_log(&values)?,
-            memory_bytes: own_number(&file, "memory.request.bytes", MEMORY_BYTES)?,
+            memory_bytes: own_number(&file, "memory.request.bytes")?,
             file: BTreeMap::new(),
         };
         if file.get("process.roles").is_some_and(|roles| roles.split(',').map(str::trim).all(|role| role != "broker")) {
@@ -280,30 +287,6 @@ impl Settings {
         file.entry("node.id".to_owned()).or_insert_with(|| settings.node_id.to_string());
         Ok(Settings { file, ..settings })
     }
-}
-
-fn groups(values: &Values<'_>) -> Result<milena_coordinators::group::Settings, SettingsError> {
-    let minutes: i64 = values.number("offsets.retention.minutes")?;
-    Ok(milena_coordinators::group::Settings {
-        session_timeout_min_ms: values.number("group.min.session.timeout.ms")?,
-        session_timeout_max_ms: values.number("group.max.session.timeout.ms")?,
-        initial_rebalance_delay_ms: values.number("group.initial.rebalance.delay.ms")?,
-        size_max: values.count("group.max.size")?,
-        offset_metadata_max: values.count("offset.metadata.max.bytes")?,
-        offsets_retention: Millis(minutes.saturating_mul(60_000)),
-        offsets_retention_check_interval: Millis(values.number("offsets.retention.check.interval.ms")?),
-        ..Default::default()
-    })
-}
-
-fn transactions(values: &Values<'_>) -> Result<milena_coordinators::transaction::Settings, SettingsError> {
-    Ok(milena_coordinators::transaction::Settings {
-        timeout_max_ms: values.number("transaction.max.timeout.ms")?,
-        abort_interval: Millis(values.number("transaction.abort.timed.out.transaction.cleanup.interval.ms")?),
-        id_expiration: Millis(values.number("transactional.id.expiration.ms")?),
-        expiry_interval: Millis(values.number("transaction.remove.expired.transaction.cleanup.interval.ms")?),
-        ..Default::default()
-    })
 }
 
 fn metadata_log(values: &Values<'_>) -> Result<MetadataLogSettings, SettingsError> {
@@ -340,12 +323,10 @@ fn data_dir(file: &BTreeMap<String, String>) -> Result<PathBuf, SettingsError> {
     }
 }
 
-/// A number of our own: as given, else `usual`.
-fn own_number(file: &BTreeMap<String, String>, key: &str, usual: usize) -> Result<usize, SettingsError> {
-    match file.get(key) {
-        Some(value) => value.trim().parse().map_err(|error| wrong(key, value, error)),
-        None => Ok(usual),
-    }
+/// A number of our own, if it is given.
+fn own_number(file: &BTreeMap<String, String>, key: &str) -> Result<Option<usize>, SettingsError> {
+    let parsed = |value: &String| value.trim().parse().map_err(|error| wrong(key, value, error));
+    file.get(key).map(parsed).transpose()
 }
 
 fn listeners(file: &BTreeMap<String, String>) -> Result<Vec<ListenerSettings>, SettingsError> {

@@ -42,6 +42,9 @@ pub trait Kind<W: World>: Shard {
     /// An empty shard for a partition that this node leads since `epoch`.
     fn empty(node: &Node<W>, epoch: LeaderEpoch) -> Self;
 
+    /// Tells a shard whose log is replayed what it must know of this node before it begins.
+    fn begin(&mut self, _node: &Node<W>) {}
+
     /// The door to the shards of this kind.
     fn door(node: &Node<W>) -> &Shards<W, Self>;
 

@@ -69,6 +69,12 @@ pub(crate) const VARYING: &[(&str, &str, Kind)] = &[
     ("DescribeCluster", "Host", HOST),
     ("DescribeCluster", "Port", PORT),
     ("DescribeTopicPartitions", "TopicId", TOPIC),
+    ("ConsumerGroupHeartbeat", "ErrorMessage", MESSAGE),
+    ("ConsumerGroupHeartbeat", "MemberId", MEMBER),
+    ("ConsumerGroupHeartbeat", "TopicId", TOPIC),
+    ("ConsumerGroupDescribe", "ErrorMessage", MESSAGE),
+    ("ConsumerGroupDescribe", "MemberId", MEMBER),
+    ("ConsumerGroupDescribe", "TopicId", TOPIC),
     ("AddPartitionsToTxn", "ProducerId", PRODUCER),
     ("AddPartitionsToTxn", "V3AndBelowProducerId", PRODUCER),
     ("AddOffsetsToTxn", "ProducerId", PRODUCER),
@@ -96,9 +102,8 @@ const HOST: Kind = Something("host");
 const PORT: Kind = Something("port");
 
 /// Lists whose order in an answer means nothing (Kafka's is that of a hash table, or errors before successes): API,
-/// field, and the fields of an element by which they are sorted before they are written down; none where the elements
-/// are no structs. A scenario that
-/// asks for its own alone sees only elements whose first such field begins with its prefix.
+/// field, and the fields of an element by which they are sorted before they are written down, none where elements are
+/// texts. A scenario that asks for its own alone sees only elements whose first such field begins with its prefix.
 pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("ApiVersions", "SupportedFeatures", &["Name"]),
     ("ApiVersions", "FinalizedFeatures", &["Name"]),
@@ -118,6 +123,11 @@ pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("JoinGroup", "Members", &["GroupInstanceId", "Metadata"]),
     ("DescribeGroups", "Members", &["GroupInstanceId", "MemberMetadata", "MemberId"]),
     ("DeleteGroups", "Results", &["GroupId"]),
+    ("ConsumerGroupHeartbeat", "TopicPartitions", &["TopicId"]),
+    ("ConsumerGroupDescribe", "Groups", &["GroupId"]),
+    ("ConsumerGroupDescribe", "Members", &["InstanceId", "MemberId"]),
+    ("ConsumerGroupDescribe", "TopicPartitions", &["TopicName"]),
+    ("ConsumerGroupDescribe", "SubscribedTopicNames", &[]),
     ("WriteTxnMarkers", "Topics", &["Name"]),
     ("WriteTxnMarkers", "Partitions", &["PartitionIndex"]),
     ("DescribeProducers", "ActiveProducers", &["ProducerEpoch", "LastSequence"]),
@@ -196,14 +206,16 @@ impl Names {
 pub(crate) fn arrange(api: &str, field: &str, elements: &[Value], mine: Option<&str>, names: &mut Names) -> Vec<Value> {
     let mut elements = elements.to_vec();
     let Some((.., keys)) = UNORDERED.iter().find(|(of, name, _)| *of == api && *name == field) else { return elements };
-    if let (Some(prefix), Some(first)) = (mine, keys.first()) {
-        elements
-            .retain(|element| matches!(field_of(element, first), Some(Value::Text(name)) if name.starts_with(prefix)));
+    if keys.is_empty() {
+        elements.sort_by_cached_key(|element| sort_text(Some(element)));
+        return elements;
+    }
+    if let Some(prefix) = mine {
+        elements.retain(
+            |element| matches!(field_of(element, keys[0]), Some(Value::Text(name)) if name.starts_with(prefix)),
+        );
     }
     elements.sort_by_cached_key(|element| {
-        if keys.is_empty() {
-            return vec![sort_text(Some(element))];
-        }
         let text = |key: &&str| {
             let value = field_of(element, key);
             value.and_then(|value| names.replace(api, key, value)).unwrap_or_else(|| sort_text(value))

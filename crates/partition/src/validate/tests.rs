@@ -204,12 +204,13 @@ fn inner_offsets_with_gaps_are_put_right_only_where_the_codec_changes() {
 
 #[test]
 fn the_first_batch_says_whether_a_transaction_begins() {
-    assert_eq!(begins_transactional(&good()), Ok(false));
+    let begins = |bytes: &[u8]| first_header(bytes).map(|header| header.map(|it| it.attributes.is_transactional()));
+    assert_eq!(begins(&good()), Ok(Some(false)));
     let transactional = batch(&[(NOW, vec![1])], &BatchOptions { is_transactional: true, ..producer(7, 0, 0) });
-    assert_eq!(begins_transactional(&transactional), Ok(true));
-    assert_eq!(begins_transactional(&transactional[..transactional.len() - 1]), Ok(false), "cut off");
-    assert_eq!(begins_transactional(&[]), Ok(false));
-    let refused = begins_transactional(&changed(8, &3i32.to_be_bytes())).unwrap_err();
+    assert_eq!(begins(&transactional), Ok(Some(true)));
+    assert_eq!(begins(&transactional[..transactional.len() - 1]), Ok(None), "cut off");
+    assert_eq!(begins(&[]), Ok(None));
+    let refused = begins(&changed(8, &3i32.to_be_bytes())).unwrap_err();
     assert_eq!(refused.code, ErrorCode::CorruptMessage);
 }
 
@@ -246,4 +247,17 @@ fn nothing_that_is_sent_makes_it_panic() {
             }
         }
     }
+}
+
+#[test]
+fn what_a_batch_will_take_is_known_before() {
+    let records = vec![(NOW, vec![7; 100_000])];
+    let options = |codec| BatchOptions { codec, ..BatchOptions::default() };
+    let (plain, zstd) = (batch(&records, &options(Codec::None)), batch(&records, &options(Codec::Zstd)));
+    assert_eq!(working_bytes(&plain, CompressionType::Producer), 0, "it is looked at where it lies");
+    assert_eq!(working_bytes(&plain, CompressionType::Zstd(3)), 3 * (plain.len() - HEADER_BYTES));
+    let walked = working_bytes(&zstd, CompressionType::Producer);
+    assert!((100_000..1 << 20).contains(&walked), "the frame's window: {walked}");
+    assert_eq!(working_bytes(&zstd, CompressionType::Uncompressed), walked + 3 * REBUILT_BYTES_MAX);
+    assert_eq!(working_bytes(&zstd[..HEADER_BYTES - 1], CompressionType::Producer), 0);
 }

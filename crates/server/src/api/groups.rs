@@ -34,7 +34,7 @@ use crate::world::World;
 /// First version of OffsetCommit and OffsetFetch that names topics by id.
 const BY_ID: i16 = 10;
 
-fn context<W: World>(call: &Call<'_, W>) -> Context {
+pub(super) fn context<W: World>(call: &Call<'_, W>) -> Context {
     Context {
         version: call.version(),
         client_id: call.header.client_id.clone().unwrap_or_default(),
@@ -44,7 +44,7 @@ fn context<W: World>(call: &Call<'_, W>) -> Context {
 }
 
 /// How many partitions the groups are spread over: those of the topic, or those that it will have.
-fn partitions<W: World>(node: &Node<W>) -> i32 {
+pub(super) fn partitions<W: World>(node: &Node<W>) -> i32 {
     let image = node.image();
     image.topic(GROUPS_TOPIC).map_or(node.settings.offsets_partitions, |topic| topic.partitions.len() as i32)
 }
@@ -55,7 +55,7 @@ pub fn partition_of<W: World>(node: &Node<W>, group_id: &str) -> i32 {
 }
 
 /// Asks the shard of `group_id`, unless the request is refused before.
-async fn ask<W: World>(call: &Call<'_, W>, group_id: &str, request: Request) -> Response {
+pub(super) async fn ask<W: World>(call: &Call<'_, W>, group_id: &str, request: Request) -> Response {
     let settings: &Settings = &call.node.settings.groups;
     if let Some(refusal) = refuse(&request, call.version(), settings) {
         return refusal;

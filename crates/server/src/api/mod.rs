@@ -14,6 +14,7 @@ pub mod add_to_txn;
 pub mod api_versions;
 pub mod cluster;
 pub mod configs;
+pub mod consumer_groups;
 pub mod delete_records;
 pub mod describe_producers;
 pub mod epochs;
@@ -26,6 +27,7 @@ pub mod metadata;
 pub mod produce;
 pub mod topics;
 pub mod transactions;
+pub mod txn_offset_commit;
 pub mod write_txn_markers;
 
 /// What everybody may do while there is no authorizer, as bits of `AclOperation`.

@@ -119,7 +119,7 @@ impl<W: World, S: Kind<W>> Thread<W, S> {
     /// Lets a shard begin that has read its log. Effects of the one that was here before it have to end first: they
     /// would do to its next transactions what was meant for the last ones.
     fn begin(&mut self, partition: i32) {
-        let now = self.node.world.now();
+        let (now, node) = (self.node.world.now(), Arc::clone(&self.node));
         let Some(owned) = self.shards.get_mut(&partition).filter(|owned| owned.is_read && !owned.is_loaded) else {
             return;
         };
@@ -127,6 +127,7 @@ impl<W: World, S: Kind<W>> Thread<W, S> {
             return;
         }
         owned.is_loaded = true;
+        owned.shard.begin(&node);
         let decision = owned.shard.loaded(now);
         let counts = owned.shard.counts();
         if counts != S::Counts::default() {

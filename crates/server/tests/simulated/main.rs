@@ -2,13 +2,16 @@
 //! and can be repeated.
 
 mod client;
+mod consumer_groups;
 mod endurance;
 mod every_version;
 mod fetch_sessions;
 mod markers;
+mod memory;
 mod metadata_log;
 mod metrics;
 mod offline;
 mod pipelining;
 mod seam;
+mod transactions;
 mod world;

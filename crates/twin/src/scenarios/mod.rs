@@ -3,6 +3,8 @@
 mod api_versions;
 mod configs;
 mod connection;
+mod consumer_group_traps;
+mod consumer_groups;
 mod delete_records;
 mod fetch;
 mod first;
@@ -19,6 +21,7 @@ mod requests;
 mod timed;
 mod topics;
 mod transactional_ids;
+mod transactions;
 
 use std::fmt;
 
@@ -86,6 +89,9 @@ const AREAS: &[&[Scenario]] = &[
     offset_traps::SCENARIOS,
     timed::SCENARIOS,
     markers::SCENARIOS,
+    transactions::SCENARIOS,
+    consumer_groups::SCENARIOS,
+    consumer_group_traps::SCENARIOS,
     transactional_ids::SCENARIOS,
 ];
 
