@@ -6,9 +6,11 @@ use milena_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
 use milena_protocol::messages::delete_topics_request::DeleteTopicState;
+use milena_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use milena_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, DeleteTopicsRequest, DescribeTransactionsRequest, EndTxnRequest,
-    FindCoordinatorRequest, InitProducerIdRequest, InitProducerIdResponse, ListTransactionsRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, DeleteTopicsRequest, DescribeConfigsRequest,
+    DescribeTransactionsRequest, EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest, InitProducerIdResponse,
+    ListTransactionsRequest,
 };
 
 use super::Scenario;
@@ -247,6 +249,19 @@ fn coordinator(x: &mut Exchange) {
         x.ask(version, &find(""));
     }
     x.ask(9, &super::requests::metadata_of(&["__transaction_state"]));
+    let keys = [
+        "cleanup.policy",
+        "compression.type",
+        "min.insync.replicas",
+        "segment.bytes",
+        "unclean.leader.election.enable",
+    ];
+    let resource = DescribeConfigsResource {
+        resource_type: 2,
+        resource_name: "__transaction_state".to_owned(),
+        configuration_keys: Some(keys.iter().map(|key| (*key).to_owned()).collect()),
+    };
+    x.ask(4, &DescribeConfigsRequest { resources: vec![resource], ..DescribeConfigsRequest::default() });
 }
 
 fn entered(x: &mut Exchange) {
