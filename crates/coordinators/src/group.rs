@@ -28,5 +28,5 @@ pub use crate::partition::partition_for;
 pub use consumer::Assignor;
 pub use event::{Counts, DeletedTopic, Event};
 pub use request::{Context, Request, Response, refuse};
-pub use settings::{ConsumerSettings, Settings};
+pub use settings::{ConsumerSettings, MigrationPolicy, Settings};
 pub use shard::GroupShard;

@@ -47,6 +47,8 @@ pub(super) enum Timer {
     Sync { group: String },
     /// A member of a consumer group let a time limit pass.
     Member { group: String, member: String, limit: Limit },
+    /// A consumer group has just become a classic one: it rebalances.
+    Downgraded { group: String },
     /// Regular expressions of a consumer group are to be resolved.
     Regex { group: String },
     /// Offsets and groups are looked through for expiry.

@@ -15,7 +15,7 @@ use super::planted::Bug;
 use super::record;
 
 /// First version whose members must come back with the id that they were given (KIP-394).
-const KNOWN_MEMBER_ID_VERSION: i16 = 4;
+pub(super) const KNOWN_MEMBER_ID_VERSION: i16 = 4;
 /// First version that lets a returning static leader skip the assignment (KIP-814).
 const SKIP_ASSIGNMENT_VERSION: i16 = 9;
 

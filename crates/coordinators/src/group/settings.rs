@@ -35,6 +35,33 @@ pub struct Settings {
     pub(super) planted: Option<super::planted::Bug>,
 }
 
+/// `group.consumer.migration.policy`: which way a group with members may change its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// None, and no classic member may join a consumer group.
+    Disabled,
+    /// From classic to consumer.
+    Upgrade,
+    /// From consumer to classic.
+    Downgrade,
+    /// Both.
+    Bidirectional,
+}
+
+impl MigrationPolicy {
+    pub(super) fn allows_upgrade(self) -> bool {
+        matches!(self, MigrationPolicy::Upgrade | MigrationPolicy::Bidirectional)
+    }
+
+    pub(super) fn allows_downgrade(self) -> bool {
+        matches!(self, MigrationPolicy::Downgrade | MigrationPolicy::Bidirectional)
+    }
+
+    pub(super) fn allows_any(self) -> bool {
+        self != MigrationPolicy::Disabled
+    }
+}
+
 /// `group.consumer.*`. Groups may have settings of their own for the first three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumerSettings {
@@ -48,6 +75,8 @@ pub struct ConsumerSettings {
     pub size_max: usize,
     /// `group.consumer.assignors`: the first is the default.
     pub assignors: &'static [Assignor],
+    /// `group.consumer.migration.policy`
+    pub migration: MigrationPolicy,
     /// `group.consumer.regex.refresh.interval.ms`: expressions are matched again after this time.
     pub regex_refresh_interval_ms: i32,
 }
@@ -60,6 +89,7 @@ impl Default for ConsumerSettings {
             assignment_interval_ms: 1_000,
             size_max: i32::MAX as usize,
             assignors: &[Assignor::Uniform, Assignor::Range],
+            migration: MigrationPolicy::Bidirectional,
             regex_refresh_interval_ms: 600_000,
         }
     }

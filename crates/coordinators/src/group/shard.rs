@@ -220,6 +220,7 @@ impl Shard for GroupShard {
             Timer::Session { group, member } => {
                 self.with_known(&mut decision, &group, |group, step| group.session_expired(step, &member));
             }
+            Timer::Downgraded { group } => self.with_known(&mut decision, &group, ClassicGroup::prepare),
             Timer::Member { group, member, limit } => {
                 self.with_consumers(&mut decision, &group, |groups, _, step| groups.expired(step, &member, limit));
             }
@@ -281,6 +282,7 @@ impl GroupShard {
         }
         self.timers.cancel(&Timer::Join { group: group_id() });
         self.timers.cancel(&Timer::Sync { group: group_id() });
+        self.timers.cancel(&Timer::Downgraded { group: group_id() });
     }
 
     /// Lets one classic group decide, and marks its answers with what was written of it.
@@ -324,17 +326,21 @@ impl GroupShard {
         &mut self,
         decision: &mut Decision<Response>,
         id: &str,
-        decide: impl FnOnce(&mut Consumers, Option<&ClassicGroup>, &mut Step<'_>) -> T,
+        decide: impl FnOnce(&mut Consumers, Option<&mut ClassicGroup>, &mut Step<'_>) -> T,
     ) -> T {
+        let mut replies = Vec::new();
         let mut step = Step {
             now: decision.timestamp,
             group_id: id,
             settings: &self.settings,
             timers: &mut self.timers,
             records: &mut decision.records,
-            replies: &mut Vec::new(),
+            replies: &mut replies,
         };
-        decide(&mut self.consumers, self.groups.get(id), &mut step)
+        let result = decide(&mut self.consumers, self.groups.get_mut(id), &mut step);
+        let written = self.written_of(id);
+        decision.replies.extend(replies.into_iter().map(|(to, response)| Reply { to, response, written }));
+        result
     }
 
     fn written_of(&self, id: &str) -> Option<Offset> {

@@ -67,7 +67,7 @@ settings! { BROKER
     "group.consumer.max.heartbeat.interval.ms", Int, "15000", Medium, AtLeast(1), ReadOnly, Acts, Public, "Upper bound of heartbeat intervals, in milliseconds.";
     "group.consumer.max.session.timeout.ms", Int, "60000", Medium, AtLeast(1), ReadOnly, Acts, Public, "Upper bound of session timeouts, in milliseconds.";
     "group.consumer.max.size", Int, "2147483647", Medium, AtLeast(1), ReadOnly, Acts, Public, "Most members of a consumer group.";
-    "group.consumer.migration.policy", Text, "bidirectional", Medium, OneOfAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), ReadOnly, NoEffect, Public, "Kept for compatibility: about consumer groups.";
+    "group.consumer.migration.policy", Text, "bidirectional", Medium, OneOfAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), ReadOnly, Acts, Public, "Which way a group with members may change its kind: to a consumer group (upgrade), to a classic one (downgrade), both (bidirectional) or neither (disabled).";
     "group.consumer.min.assignment.interval.ms", Int, "0", Medium, AtLeast(0), ReadOnly, Acts, Public, "Lower bound of assignment intervals, in milliseconds.";
     "group.consumer.min.heartbeat.interval.ms", Int, "5000", Medium, AtLeast(1), ReadOnly, Acts, Public, "Lower bound of heartbeat intervals, in milliseconds.";
     "group.consumer.min.session.timeout.ms", Int, "45000", Medium, AtLeast(1), ReadOnly, Acts, Public, "Lower bound of session timeouts, in milliseconds.";

@@ -1,7 +1,7 @@
 //! Settings of the group coordinator.
 
 use milena_base::Millis;
-use milena_coordinators::group::{Assignor, ConsumerSettings};
+use milena_coordinators::group::{Assignor, ConsumerSettings, MigrationPolicy};
 
 use super::{SettingsError, Values, wrong};
 
@@ -46,6 +46,7 @@ fn consumer_groups(values: &Values<'_>) -> Result<ConsumerSettings, SettingsErro
         assignment_interval_ms: bounded("assignment.interval.ms")?,
         size_max: values.count("group.consumer.max.size")?,
         assignors: assignors(values)?,
+        migration: migration(values)?,
         regex_refresh_interval_ms: values.number("group.consumer.regex.refresh.interval.ms")?,
     };
     if settings.heartbeat_interval_ms >= settings.session_timeout_ms {
@@ -53,6 +54,18 @@ fn consumer_groups(values: &Values<'_>) -> Result<ConsumerSettings, SettingsErro
         return Err(wrong(key, &value.to_string(), "must be less than group.consumer.session.timeout.ms"));
     }
     Ok(settings)
+}
+
+fn migration(values: &Values<'_>) -> Result<MigrationPolicy, SettingsError> {
+    const KEY: &str = "group.consumer.migration.policy";
+    let text = values.text(KEY).unwrap_or_default();
+    match text.to_lowercase().as_str() {
+        "disabled" => Ok(MigrationPolicy::Disabled),
+        "upgrade" => Ok(MigrationPolicy::Upgrade),
+        "downgrade" => Ok(MigrationPolicy::Downgrade),
+        "bidirectional" => Ok(MigrationPolicy::Bidirectional),
+        _ => Err(wrong(KEY, &text, "must be disabled, upgrade, downgrade or bidirectional")),
+    }
 }
 
 /// Only the built-in ones: a class of somebody else's cannot be loaded here.
@@ -114,6 +127,17 @@ mod tests {
         assert_eq!(named("range").ok(), Some(&[Assignor::Range][..]));
         assert_eq!(named("range, uniform").ok(), Some(&[Assignor::Range, Assignor::Uniform][..]));
         assert!(is_refused(&[("group.consumer.assignors", "org.example.Own")], "group.consumer.assignors"));
+    }
+
+    #[test]
+    fn the_policy_of_migration_is_read_in_any_case() {
+        let key = "group.consumer.migration.policy";
+        let given = |text| read(&[(key, text)]).map(|settings| settings.groups.consumer.migration);
+        assert_eq!(read(&[]).expect("defaults").groups.consumer.migration, MigrationPolicy::Bidirectional);
+        assert_eq!(given("Upgrade").ok(), Some(MigrationPolicy::Upgrade));
+        assert_eq!(given("DISABLED").ok(), Some(MigrationPolicy::Disabled));
+        assert_eq!(given("downgrade").ok(), Some(MigrationPolicy::Downgrade));
+        assert!(is_refused(&[(key, "sideways")], key));
     }
 
     #[test]

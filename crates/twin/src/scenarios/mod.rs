@@ -8,6 +8,7 @@ mod consumer_groups;
 mod delete_records;
 mod fetch;
 mod first;
+mod group_migration;
 mod group_traps;
 mod groups;
 mod list_offsets;
@@ -93,6 +94,7 @@ const AREAS: &[&[Scenario]] = &[
     consumer_groups::SCENARIOS,
     consumer_group_traps::SCENARIOS,
     transactional_ids::SCENARIOS,
+    group_migration::SCENARIOS,
 ];
 
 /// Every scenario.

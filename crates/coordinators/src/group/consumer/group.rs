@@ -40,6 +40,8 @@ pub(in crate::group) struct ConsumerGroup {
     /// Member ids by instance id.
     pub(super) static_members: BTreeMap<String, String>,
     pub(super) regexes: BTreeMap<String, Resolved>,
+    /// How many members subscribe to each expression, resolved or not.
+    pub(super) subscribers: BTreeMap<String, usize>,
     /// How many members hold a partition: one, but for what a compacted log passes through while it is replayed.
     held: BTreeMap<(Uuid, i32), u32>,
     /// A record of Kafka before 4.1 is to be removed.
@@ -63,6 +65,7 @@ impl Default for ConsumerGroup {
             target: BTreeMap::new(),
             static_members: BTreeMap::new(),
             regexes: BTreeMap::new(),
+            subscribers: BTreeMap::new(),
             held: BTreeMap::new(),
             has_partition_metadata: false,
             written: None,
@@ -130,7 +133,7 @@ impl ConsumerGroup {
 
     /// How many members subscribe to that expression.
     pub(super) fn subscribers_of(&self, regex: &str) -> usize {
-        self.members.values().filter(|member| member.regex() == Some(regex)).count()
+        self.subscribers.get(regex).copied().unwrap_or(0)
     }
 
     /// The members as they will be once `changed` took the place of its former self.
@@ -138,6 +141,11 @@ impl ConsumerGroup {
         let former = changed.instance_id.as_ref().and_then(|instance| self.static_members.get(instance));
         let stays = move |member: &&Member| member.id != changed.id && Some(&member.id) != former;
         self.members.values().filter(stays).chain([changed])
+    }
+
+    /// The members that stay when these go.
+    pub(super) fn without<'a>(&'a self, leaving: &'a [&'a Member]) -> impl Iterator<Item = &'a Member> {
+        self.members.values().filter(|member| !leaving.iter().any(|other| other.id == member.id))
     }
 
     /// The names of the topics that these members subscribe to, by name or by a resolved expression.
@@ -214,6 +222,9 @@ impl ConsumerGroup {
         for place in member.held() {
             *self.held.entry(place).or_default() += 1;
         }
+        if let Some(regex) = member.regex() {
+            *self.subscribers.entry(regex.to_owned()).or_default() += 1;
+        }
         if let Some(instance_id) = &member.instance_id {
             self.static_members.insert(instance_id.clone(), id.to_owned());
         }
@@ -231,6 +242,14 @@ impl ConsumerGroup {
     }
 
     fn release(&mut self, member: &Member) {
+        if let Some(regex) = member.regex()
+            && let Some(count) = self.subscribers.get_mut(regex)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.subscribers.remove(regex);
+            }
+        }
         for place in member.held() {
             if let Some(holders) = self.held.get_mut(&place) {
                 *holders -= 1;
@@ -257,6 +276,11 @@ impl ConsumerGroup {
         }
         assert_eq!(holders.len(), self.held.len(), "what is held is counted");
         assert!(self.held.values().all(|holders| *holders == 1), "one holder each");
+        let mut subscribers: BTreeMap<String, usize> = BTreeMap::new();
+        for regex in self.members.values().filter_map(Member::regex) {
+            *subscribers.entry(regex.to_owned()).or_default() += 1;
+        }
+        assert_eq!(subscribers, self.subscribers, "subscribers of expressions are counted");
         assert!(self.static_members.values().all(|id| self.members.contains_key(id)), "static members are members");
         assert!(self.target_epoch <= self.epoch, "no target for an epoch to come");
         let mut wanted = BTreeSet::new();

@@ -3,6 +3,9 @@
 //!
 //! Source: `GroupMetadataManager.consumerGroupHeartbeat`, `consumerGroupLeave` and what they call.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use milena_protocol::messages::consumer_group_heartbeat_response::{
@@ -10,25 +13,14 @@ use milena_protocol::messages::consumer_group_heartbeat_response::{
 };
 use milena_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
+use super::advance::Claim;
 use super::group::ConsumerGroup;
 use super::limits::{Limit, cancel_all, set_limit, timer};
-use super::member::{LEAVING, LEAVING_FOR_NOW, Member, Owned, State};
-use super::reconcile::Reconciliation;
-use super::target::Target;
+use super::member::{LEAVING, LEAVING_FOR_NOW, Member, Owned};
 use super::{Consumers, Refusal, missing, record};
-use crate::group::classic::Step;
+use crate::group::classic::{ClassicGroup, Step};
 use crate::group::join::java_address;
-use crate::group::{Context, classic::ClassicGroup};
-use crate::group::{classic, record as group_record};
-
-/// What a request changed about a member's subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Changed {
-    pub(super) names: bool,
-    pub(super) regex: bool,
-    /// The new expression was resolved before, or there is none any more.
-    pub(super) regex_is_resolved: bool,
-}
+use crate::group::{Context, Settings, classic, record as group_record};
 
 impl Consumers {
     /// One heartbeat. `classic` is the classic group of that name, if there is one.
@@ -37,13 +29,17 @@ impl Consumers {
         step: &mut Step<'_>,
         context: &Context,
         request: &ConsumerGroupHeartbeatRequest,
-        classic: Option<&ClassicGroup>,
+        classic: Option<&mut ClassicGroup>,
     ) -> ConsumerGroupHeartbeatResponse {
         let answer = match request.member_epoch {
             LEAVING | LEAVING_FOR_NOW => self.leave(step, request, classic.is_some()),
             _ => self.beat(step, context, request, classic),
         };
-        answer.unwrap_or_else(Refusal::into_heartbeat)
+        answer.unwrap_or_else(|refusal| {
+            // Of a request that is refused in the end nothing is written.
+            step.records.clear();
+            refusal.into_heartbeat()
+        })
     }
 
     fn beat(
@@ -51,132 +47,61 @@ impl Consumers {
         step: &mut Step<'_>,
         context: &Context,
         request: &ConsumerGroupHeartbeatRequest,
-        classic: Option<&ClassicGroup>,
+        classic: Option<&mut ClassicGroup>,
     ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
         let id = step.group_id;
-        let fresh = ConsumerGroup::default();
-        let (group, empty_classic) = self.find_or_make(id, &fresh, request.member_epoch == 0, classic)?;
-        let size_max = step.settings.consumer.size_max;
-        if group.members.len() >= size_max && !group.members.contains_key(&request.member_id) {
-            let message = format!("The consumer group has reached its maximum capacity of {size_max} members.");
-            return Err(Refusal::new(ErrorCode::GroupMaxSizeReached, message));
-        }
+        let group = self.find_or_make(step, request.member_epoch == 0, classic.as_deref())?;
+        group.check_room(step.settings, &request.member_id)?;
         let member_id = match request.member_id.as_str() {
             "" => kafka_uuid(context.random),
             given => given.to_owned(),
         };
-        let (member, replaced) = group.subscribe(id, &member_id, request)?;
-        let mut updated = member.clone();
-        update(&mut updated, context, request);
-        // From here on nothing is refused but for an expression that cannot be compiled, and that comes first.
-        let changed = self.compare(group, &member, &updated)?;
-        if empty_classic {
-            step.records.push(group_record::group_tombstone(id));
+        let (former, replaced) = group.subscribe(id, &member_id, request)?;
+        let mut member = former.clone();
+        update(&mut member, context, request);
+        let claim = Claim { former, replaced, member, owned: request.topic_partitions.as_deref() };
+        let member = self.advance(step, &group, &claim)?;
+        if let Some(classic) = classic {
+            self.take_over(step, group.members.values().filter(|other| Some(*other) != replaced), classic);
         }
-        if let Some(former) = replaced {
-            replace(step, group, former, &member);
+        for limit in [Limit::Join, Limit::Sync] {
+            step.timers.cancel(&timer(id, &member_id, limit));
         }
-        if updated != member {
-            step.records.push(record::member(id, &updated));
-        }
-        self.forget_regex(step, group, &member, &updated);
-        self.plan_resolving(step, group, &member, &updated);
-        let bump = changed.names || changed.regex_is_resolved;
-        let epoch = self.group_epoch(step, group, &updated, bump);
-        let target = self.target(step, group, &updated, epoch);
-        let has_new_subscription = changed.names || changed.regex;
-        let updated = self.reconcile(step, group, updated, &target, has_new_subscription, request)?;
-        let session_timeout_ms = self.session_timeout_ms(step.settings, id);
-        set_limit(step, &member_id, Limit::Session, session_timeout_ms);
+        set_limit(step, &member_id, Limit::Session, self.session_timeout_ms(step.settings, id));
         let is_full = request.rebalance_timeout_ms != -1
             && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
             && request.topic_partitions.is_some();
-        let shows_assignment = request.member_epoch == 0 || is_full || updated.assigned != member.assigned;
+        let shows_assignment = request.member_epoch == 0 || is_full || member.assigned != claim.former.assigned;
         let response = ConsumerGroupHeartbeatResponse {
-            member_id: Some(updated.id.clone()),
-            member_epoch: updated.epoch,
+            member_id: Some(member.id.clone()),
+            member_epoch: member.epoch,
             heartbeat_interval_ms: self.heartbeat_interval_ms(step.settings, id),
-            assignment: shows_assignment.then(|| assignment(&updated.assigned)),
+            assignment: shows_assignment.then(|| assignment(&member.assigned)),
             ..Default::default()
         };
-        let version = self.topics_version;
-        if let Some(group) = self.groups.get_mut(id) {
-            group.topics_seen = Some(version);
-        }
+        self.has_seen_topics(id);
         Ok(response)
     }
 
-    /// The group, made if the member is new to it. The second is whether an empty classic group gives way.
-    fn find_or_make<'a>(
-        &'a self,
-        id: &str,
-        fresh: &'a ConsumerGroup,
-        may_make: bool,
-        classic: Option<&ClassicGroup>,
-    ) -> Result<(&'a ConsumerGroup, bool), Refusal> {
-        let not_found = |message: String| Err(Refusal::new(ErrorCode::GroupIdNotFound, message));
-        match (self.groups.get(id), classic) {
-            (Some(group), _) => Ok((group, false)),
-            (None, Some(classic)) if may_make && classic.state == classic::State::Empty => Ok((fresh, true)),
-            (None, Some(_)) if may_make => not_found(format!(
-                "Cannot upgrade classic group {id} to consumer group because online upgrade is disabled."
-            )),
-            (None, Some(_)) => Err(missing(id, true)),
-            (None, None) if may_make => Ok((fresh, false)),
-            (None, None) => not_found(format!("Consumer group {id} not found.")),
-        }
-    }
-
-    /// The group epoch after this request: one more if the subscriptions or the topics changed.
-    fn group_epoch(&self, step: &mut Step<'_>, group: &ConsumerGroup, updated: &Member, mut bump: bool) -> i32 {
-        if !bump && group.topics_seen == Some(self.topics_version) {
-            return group.epoch;
-        }
-        let hash = self.hash(group.topic_names(group.with(updated)));
-        bump |= hash != group.metadata_hash;
-        let epoch = group.epoch + i32::from(bump);
-        if bump {
-            step.records.push(record::epoch(step.group_id, epoch, hash));
-        }
-        if group.has_partition_metadata {
-            step.records.push(record::partition_metadata_tombstone(step.group_id));
-        }
-        epoch
-    }
-
-    fn reconcile(
+    /// The group, made if the member is new to it, out of the classic one of that name where there is one.
+    fn find_or_make(
         &self,
         step: &mut Step<'_>,
-        group: &ConsumerGroup,
-        updated: Member,
-        target: &Target,
-        has_new_subscription: bool,
-        request: &ConsumerGroupHeartbeatRequest,
-    ) -> Result<Member, Refusal> {
-        if !has_new_subscription && updated.is_reconciled_to(target.epoch) {
-            return Ok(updated);
-        }
-        let reconciliation = Reconciliation {
-            target_epoch: target.epoch,
-            target: &target.partitions,
-            subscribed: &group.topic_ids(&updated, &self.image),
-            has_new_subscription,
-            is_held: &|topic, partition| group.is_held(topic, partition),
-            owned: request.topic_partitions.as_deref(),
-        };
-        let next = reconciliation.step(&updated).map_err(|_| {
-            let message = "The consumer group member is in a unknown state. The member must abandon all its \
-                           partitions and rejoin.";
-            Refusal::new(ErrorCode::FencedMemberEpoch, message)
-        })?;
-        if next != updated {
-            step.records.push(record::current(step.group_id, &next));
-            match next.state {
-                State::Unrevoked => set_limit(step, &next.id, Limit::Rebalance, next.rebalance_timeout_ms),
-                _ => step.timers.cancel(&timer(step.group_id, &next.id, Limit::Rebalance)),
+        may_make: bool,
+        classic: Option<&ClassicGroup>,
+    ) -> Result<Cow<'_, ConsumerGroup>, Refusal> {
+        let id = step.group_id;
+        match (self.groups.get(id), classic) {
+            (Some(group), _) => Ok(Cow::Borrowed(group)),
+            (None, Some(classic)) if may_make && classic.state == classic::State::Empty => {
+                step.records.push(group_record::group_tombstone(id));
+                Ok(Cow::Owned(ConsumerGroup::default()))
             }
+            (None, Some(classic)) if may_make => Ok(Cow::Owned(self.upgrade(step, classic)?)),
+            (None, Some(_)) => Err(missing(id, true)),
+            (None, None) if may_make => Ok(Cow::Owned(ConsumerGroup::default())),
+            (None, None) => Err(Refusal::new(ErrorCode::GroupIdNotFound, format!("Consumer group {id} not found."))),
         }
-        Ok(next)
     }
 
     fn leave(
@@ -199,7 +124,7 @@ impl Consumers {
             leaving.assigned.values_mut().flat_map(|partitions| partitions.values_mut()).for_each(|epoch| *epoch = 0);
             step.records.push(record::current(id, &leaving));
         } else {
-            self.fence(step, group, member);
+            self.fence(step, group, &[member]);
         }
         Ok(ConsumerGroupHeartbeatResponse {
             member_id: Some(member_id.clone()),
@@ -208,21 +133,40 @@ impl Consumers {
         })
     }
 
-    /// Removes a member with all that it holds.
-    pub(super) fn fence(&self, step: &mut Step<'_>, group: &ConsumerGroup, member: &Member) {
-        let id = step.group_id;
-        step.records.extend(record::member_tombstones(id, &member.id));
-        if let Some(regex) = member.regex().filter(|regex| group.subscribers_of(regex) == 1) {
-            step.records.push(record::regex_tombstone(id, regex));
+    /// Removes members with all that they hold. Where only members of the classic protocol stay, the group becomes a
+    /// classic one.
+    pub(super) fn fence(&self, step: &mut Step<'_>, group: &ConsumerGroup, leaving: &[&Member]) {
+        if leaving.is_empty() || self.downgrade_without(step, group, leaving) {
+            return;
         }
-        let others = group.members.values().filter(|other| other.id != member.id);
-        let hash = self.hash(group.topic_names(others));
+        let id = step.group_id;
+        for member in leaving {
+            step.records.extend(record::member_tombstones(id, &member.id));
+            cancel_all(step.timers, id, &member.id);
+        }
+        let expressions: BTreeSet<&str> = leaving.iter().filter_map(|member| member.regex()).collect();
+        for regex in expressions {
+            let leave_it = leaving.iter().filter(|member| member.regex() == Some(regex)).count();
+            if group.subscribers_of(regex) == leave_it {
+                step.records.push(record::regex_tombstone(id, regex));
+            }
+        }
+        let hash = self.hash(group.topic_names(group.without(leaving)));
         step.records.push(record::epoch(id, group.epoch + 1, hash));
-        cancel_all(step.timers, id, &member.id);
     }
 }
 
 impl ConsumerGroup {
+    /// Whether that member has or finds a place.
+    pub(super) fn check_room(&self, settings: &Settings, member_id: &str) -> Result<(), Refusal> {
+        let size_max = settings.consumer.size_max;
+        if self.members.len() < size_max || self.members.contains_key(member_id) {
+            return Ok(());
+        }
+        let message = format!("The consumer group has reached its maximum capacity of {size_max} members.");
+        Err(Refusal::new(ErrorCode::GroupMaxSizeReached, message))
+    }
+
     /// The member that asks, as it was before, and the static member whose place it takes.
     fn subscribe(
         &self,
@@ -256,14 +200,11 @@ impl ConsumerGroup {
             );
             return Err(Refusal::new(ErrorCode::UnreleasedInstanceId, message));
         }
-        let mut member = former.clone();
-        member.id = member_id.to_owned();
-        (member.epoch, member.previous_epoch) = (0, 0);
-        Ok((member, Some(former)))
+        Ok((former.renamed(member_id), Some(former)))
     }
 
     /// The static member of that instance id, if it is the one who asks.
-    fn static_as(&self, member_id: &str, instance_id: &str) -> Result<&Member, Refusal> {
+    pub(super) fn static_as(&self, member_id: &str, instance_id: &str) -> Result<&Member, Refusal> {
         let Some(member) = self.static_member(instance_id) else {
             return Err(Refusal::new(ErrorCode::UnknownMemberId, format!("Instance id {instance_id} is unknown.")));
         };
@@ -325,17 +266,6 @@ fn update(member: &mut Member, context: &Context, request: &ConsumerGroupHeartbe
     member.classic = None;
 }
 
-/// A static member is back under a new id: it gets what its former self had.
-fn replace(step: &mut Step<'_>, group: &ConsumerGroup, former: &Member, member: &Member) {
-    let id = step.group_id;
-    cancel_all(step.timers, id, &former.id);
-    step.records.extend(record::member_tombstones(id, &former.id));
-    step.records.push(record::member(id, member));
-    let target = group.target.get(&former.id).cloned().unwrap_or_default();
-    step.records.push(record::target(id, &member.id, &target));
-    step.records.push(record::current(id, member));
-}
-
 fn assignment(assigned: &Owned) -> Assignment {
     let topics = assigned.iter().map(|(topic_id, partitions)| AssignedTopicPartitions {
         topic_id: *topic_id,
@@ -345,7 +275,7 @@ fn assignment(assigned: &Owned) -> Assignment {
 }
 
 /// A member id as Kafka's `Uuid` prints it: no dash at the start, which would look like an option.
-fn kafka_uuid(mut random: [u8; 16]) -> String {
+pub(super) fn kafka_uuid(mut random: [u8; 16]) -> String {
     random[6] = random[6] & 0x0f | 0x40;
     random[8] = random[8] & 0x3f | 0x80;
     // The first six bits choose the first letter; 62 is the dash.

@@ -17,9 +17,13 @@ pub(in crate::group) enum Limit {
     Session,
     /// Give partitions back.
     Rebalance,
+    /// Join again, having been told to: a member of the classic protocol.
+    Join,
+    /// Fetch its part after a join: a member of the classic protocol.
+    Sync,
 }
 
-const LIMITS: [Limit; 2] = [Limit::Session, Limit::Rebalance];
+const LIMITS: [Limit; 4] = [Limit::Session, Limit::Rebalance, Limit::Join, Limit::Sync];
 
 pub(super) fn timer(group: &str, member: &str, limit: Limit) -> Timer {
     Timer::Member { group: group.to_owned(), member: member.to_owned(), limit }
@@ -28,6 +32,13 @@ pub(super) fn timer(group: &str, member: &str, limit: Limit) -> Timer {
 /// A limit begins, or begins anew.
 pub(super) fn set_limit(step: &mut Step<'_>, member: &str, limit: Limit, timeout_ms: i32) {
     step.timers.set(timer(step.group_id, member, limit), step.now + Millis(i64::from(timeout_ms.max(0))));
+}
+
+/// A limit begins, unless it has begun.
+pub(super) fn set_limit_once(step: &mut Step<'_>, member: &str, limit: Limit, timeout_ms: i32) {
+    if !step.timers.is_set(&timer(step.group_id, member, limit)) {
+        set_limit(step, member, limit, timeout_ms);
+    }
 }
 
 /// Nothing is expected of the member any more.
@@ -43,11 +54,11 @@ impl Consumers {
         let Some(group) = self.groups.get(step.group_id) else { return };
         let Some(member) = group.members.get(member_id) else { return };
         let is_late = match limit {
-            Limit::Session => true,
+            Limit::Session | Limit::Join | Limit::Sync => true,
             Limit::Rebalance => member.state == State::Unrevoked,
         };
         if is_late {
-            self.fence(step, group, member);
+            self.fence(step, group, &[member]);
         }
     }
 
@@ -56,7 +67,8 @@ impl Consumers {
         let Some(group) = self.groups.get(step.group_id) else { return };
         let timeout_ms = self.session_timeout_ms(step.settings, step.group_id);
         for member in group.members.values() {
-            set_limit(step, &member.id, Limit::Session, timeout_ms);
+            let own = member.classic.as_ref().map(|classic| classic.session_timeout_ms);
+            set_limit(step, &member.id, Limit::Session, own.unwrap_or(timeout_ms));
             if member.state == State::Unrevoked {
                 set_limit(step, &member.id, Limit::Rebalance, member.rebalance_timeout_ms);
             }

@@ -101,6 +101,11 @@ impl Member {
         }
     }
 
+    /// A static member that comes back under another id: it has joined nothing yet.
+    pub(super) fn renamed(&self, id: &str) -> Member {
+        Member { id: id.to_owned(), epoch: 0, previous_epoch: 0, ..self.clone() }
+    }
+
     /// The expression that it subscribes to, if any.
     pub(super) fn regex(&self) -> Option<&str> {
         self.regex.as_deref().filter(|regex| !regex.is_empty())

@@ -10,14 +10,18 @@
 //!
 //! Source: the consumer part of `GroupMetadataManager`.
 
+mod advance;
 mod assignor;
+mod classic_member;
 mod describe;
 pub(super) mod group;
 mod hash;
 mod heartbeat;
 pub(super) mod limits;
 mod member;
+mod migrate;
 mod offsets;
+mod protocol;
 mod re2;
 mod reconcile;
 pub(super) mod record;

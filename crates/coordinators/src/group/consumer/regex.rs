@@ -10,8 +10,8 @@ use milena_base::Millis;
 use milena_protocol::ErrorCode;
 use regex::{Regex, RegexBuilder};
 
+use super::advance::Changed;
 use super::group::{ConsumerGroup, Resolved};
-use super::heartbeat::Changed;
 use super::member::Member;
 use super::{Consumers, Refusal, re2, record};
 use crate::group::classic::{Step, Timer};
@@ -53,9 +53,12 @@ impl Consumers {
 
     /// Lets the expressions be resolved a moment later, if there is something new to be found.
     pub(super) fn plan_resolving(&self, step: &mut Step<'_>, group: &ConsumerGroup, member: &Member, updated: &Member) {
+        if group.subscribers.is_empty() && updated.regex().is_none() {
+            return;
+        }
         let timer = Timer::Regex { group: step.group_id.to_owned() };
-        let wanted: BTreeSet<&str> = group.with(updated).filter_map(Member::regex).collect();
-        if wanted.is_empty() || step.timers.is_set(&timer) {
+        let wanted = expressions_with(group, member, updated);
+        if wanted == 0 || step.timers.is_set(&timer) {
             return;
         }
         let last = group.regexes.values().next();
@@ -67,7 +70,7 @@ impl Consumers {
         let interval = Millis(i64::from(step.settings.consumer.regex_refresh_interval_ms));
         let is_stale =
             last.is_none_or(|last| last.version < self.new_topics_at || step.now > last.timestamp + interval);
-        if is_new || is_stale || wanted.len() != group.regexes.len() {
+        if is_new || is_stale || wanted != group.regexes.len() {
             step.timers.set(timer, step.now);
         }
     }
@@ -76,7 +79,7 @@ impl Consumers {
     pub(in crate::group) fn resolve(&self, step: &mut Step<'_>) {
         let id = step.group_id;
         let Some(group) = self.groups.get(id) else { return };
-        let wanted: BTreeSet<&str> = group.members.values().filter_map(Member::regex).collect();
+        let wanted: BTreeSet<&str> = group.subscribers.keys().map(String::as_str).collect();
         let mut after = group.clone();
         let mut bump = false;
         for (regex, topics) in self.matches(&wanted) {
@@ -105,6 +108,16 @@ impl Consumers {
         }
         matches
     }
+}
+
+/// How many expressions the members will have once `updated` has taken the place of `member`.
+fn expressions_with(group: &ConsumerGroup, member: &Member, updated: &Member) -> usize {
+    let mut expressions = group.subscribers.len();
+    if member.regex() != updated.regex() {
+        expressions -= usize::from(member.regex().is_some_and(|former| group.subscribers_of(former) == 1));
+        expressions += usize::from(updated.regex().is_some_and(|regex| group.subscribers_of(regex) == 0));
+    }
+    expressions
 }
 
 /// Compiles an expression that has to match a whole name.

@@ -8,8 +8,8 @@ use milena_protocol::messages::leave_group_response::MemberResponse;
 use milena_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use milena_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use milena_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, HeartbeatResponse, JoinGroupRequest, OffsetCommitRequest, OffsetCommitResponse,
-    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    ConsumerGroupHeartbeatRequest, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, OffsetCommitRequest,
+    OffsetCommitResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use milena_protocol::{ErrorCode, ProducerEpoch, ProducerId};
 
@@ -44,6 +44,12 @@ impl GroupShard {
             Request::Sync(request) => {
                 let parked = Parked { to, version };
                 let id = request.group_id.clone();
+                if self.consumers.groups.contains_key(&id) {
+                    return self.with_consumers(decision, &id, |consumers, _, step| {
+                        let response = consumers.classic_sync(step, &request);
+                        step.reply_sync(parked, response);
+                    });
+                }
                 return self.with_group(decision, &id, |group, step| match group {
                     Some(group) => group.sync(step, request, parked),
                     None => step.refuse_sync(parked, ErrorCode::UnknownMemberId),
@@ -51,19 +57,12 @@ impl GroupShard {
             }
             Request::Heartbeat(request) => {
                 written = self.written_of(&request.group_id);
-                let error = self.with_group(decision, &request.group_id, |group, step| match group {
-                    Some(group) => group.heartbeat(step, &request),
-                    None => ErrorCode::UnknownMemberId,
-                });
-                Response::Heartbeat(HeartbeatResponse { error_code: error.number(), ..Default::default() })
+                Response::Heartbeat(self.heartbeat(decision, &request))
             }
             Request::Leave(request) => {
                 written = self.written_of(&request.group_id);
                 let leaving = leaving_members(&request, version);
-                let members = self.with_group(decision, &request.group_id, |group, step| match group {
-                    Some(group) => group.leave(step, leaving),
-                    None => leaving.into_iter().map(unknown_leaver).collect(),
-                });
+                let members = self.leave(decision, &request.group_id, leaving);
                 Response::Leave(leave_response(version, members))
             }
             Request::ConsumerHeartbeat(request) => {
@@ -113,8 +112,10 @@ impl GroupShard {
         let is_new = !self.groups.contains_key(&id);
         match self.consumers.groups.get(&id) {
             Some(consumer) if !consumer.is_empty() => {
-                let error = ErrorCode::InconsistentGroupProtocol;
-                return self.with_group(decision, &id, |_, step| step.refuse_join(parked, &request.member_id, error));
+                return self.with_consumers(decision, &id, |consumers, _, step| {
+                    let response = consumers.classic_join(step, context, &request);
+                    step.reply_join(parked, response);
+                });
             }
             // An empty consumer group gives way; the replay of its tombstones removes it.
             Some(consumer) if request.member_id.is_empty() => {
@@ -141,6 +142,34 @@ impl GroupShard {
         });
     }
 
+    /// Of a classic member, in a group of either kind.
+    fn heartbeat(&mut self, decision: &mut Decision<Response>, request: &HeartbeatRequest) -> HeartbeatResponse {
+        let id = request.group_id.as_str();
+        let error = match self.consumers.groups.contains_key(id) {
+            true => self.with_consumers(decision, id, |consumers, _, step| consumers.classic_heartbeat(step, request)),
+            false => self.with_group(decision, id, |group, step| match group {
+                Some(group) => group.heartbeat(step, request),
+                None => ErrorCode::UnknownMemberId,
+            }),
+        };
+        HeartbeatResponse { error_code: error.number(), ..Default::default() }
+    }
+
+    fn leave(
+        &mut self,
+        decision: &mut Decision<Response>,
+        id: &str,
+        leaving: Vec<MemberIdentity>,
+    ) -> Vec<MemberResponse> {
+        if self.consumers.groups.contains_key(id) {
+            return self.with_consumers(decision, id, |consumers, _, step| consumers.classic_leave(step, leaving));
+        }
+        self.with_group(decision, id, |group, step| match group {
+            Some(group) => group.leave(step, leaving),
+            None => leaving.into_iter().map(unknown_leaver).collect(),
+        })
+    }
+
     fn consumer_heartbeat(
         &mut self,
         decision: &mut Decision<Response>,
@@ -152,7 +181,7 @@ impl GroupShard {
             let error = ErrorCode::CoordinatorLoadInProgress;
             return Request::ConsumerHeartbeat(request).failure(context.version, error);
         }
-        let beat = |consumers: &mut Consumers, classic: Option<&ClassicGroup>, step: &mut Step<'_>| {
+        let beat = |consumers: &mut Consumers, classic: Option<&mut ClassicGroup>, step: &mut Step<'_>| {
             consumers.heartbeat(step, context, &request, classic)
         };
         Response::ConsumerHeartbeat(self.with_consumers(decision, &id, beat))

@@ -48,7 +48,9 @@ impl GroupShard {
     fn check_owner_of(&self, timer: &Timer) {
         let belongs = match timer {
             Timer::Expire | Timer::Forget => true,
-            Timer::Join { group } | Timer::Sync { group } => self.groups.contains_key(group),
+            Timer::Join { group } | Timer::Sync { group } | Timer::Downgraded { group } => {
+                self.groups.contains_key(group)
+            }
             Timer::Regex { group } => self.consumers.groups.contains_key(group),
             Timer::Session { group, member } => self
                 .groups

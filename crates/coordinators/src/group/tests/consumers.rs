@@ -12,14 +12,14 @@ use milena_protocol::messages::{
 
 use super::*;
 
-type Owned = BTreeMap<Uuid, Vec<i32>>;
+pub(super) type Owned = BTreeMap<Uuid, Vec<i32>>;
 
-const T: Uuid = Uuid([1; 16]);
-const U: Uuid = Uuid([2; 16]);
+pub(super) const T: Uuid = Uuid([1; 16]);
+pub(super) const U: Uuid = Uuid([2; 16]);
 const SESSION: i64 = 45_000;
 
 impl World {
-    fn metadata(&mut self, records: Vec<MetadataRecord>) {
+    pub(super) fn metadata(&mut self, records: Vec<MetadataRecord>) {
         let mut delta = Delta::new(&self.image);
         let mut offset = self.image.provenance().last;
         for record in &records {
@@ -33,13 +33,13 @@ impl World {
         self.apply(decision);
     }
 
-    fn set(&mut self, group: &str, name: &str, value: Option<&str>) {
+    pub(super) fn set(&mut self, group: &str, name: &str, value: Option<&str>) {
         let (name, value) = (name.to_owned(), value.map(str::to_owned));
         let resource_type = milena_metadata::configs::Kind::Group.number();
         self.metadata(vec![ConfigRecord { resource_type, resource_name: group.to_owned(), name, value }.into()]);
     }
 
-    fn create(&mut self, id: Uuid, name: &str, partitions: std::ops::Range<i32>) {
+    pub(super) fn create(&mut self, id: Uuid, name: &str, partitions: std::ops::Range<i32>) {
         let topic = TopicRecord { topic_id: id, name: name.to_owned() }.into();
         let partition = |index| {
             PartitionRecord { partition_id: index, topic_id: id, replicas: vec![1], isr: vec![1], ..Default::default() }
@@ -49,14 +49,14 @@ impl World {
         self.metadata(topic.into_iter().chain(partitions.map(partition)).collect());
     }
 
-    fn beat(&mut self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
+    pub(super) fn beat(&mut self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
         match self.answer(1, Request::ConsumerHeartbeat(request)) {
             Response::ConsumerHeartbeat(response) => response,
             other => panic!("{other:?}"),
         }
     }
 
-    fn describe_consumer(&mut self) -> DescribedGroup {
+    pub(super) fn describe_consumer(&mut self) -> DescribedGroup {
         match self.answer(1, Request::ConsumerDescribe(vec!["g".into()])) {
             Response::ConsumerDescribe(mut groups) => groups.remove(0),
             other => panic!("{other:?}"),
@@ -64,7 +64,7 @@ impl World {
     }
 }
 
-fn joins(member: &str, topics: &[&str]) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn joins(member: &str, topics: &[&str]) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         group_id: "g".into(),
         member_id: member.into(),
@@ -75,7 +75,7 @@ fn joins(member: &str, topics: &[&str]) -> ConsumerGroupHeartbeatRequest {
     }
 }
 
-fn stays(member: &str, epoch: i32, owned: &Owned) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn stays(member: &str, epoch: i32, owned: &Owned) -> ConsumerGroupHeartbeatRequest {
     let topic = |(topic_id, partitions): (&Uuid, &Vec<i32>)| TopicPartitions {
         topic_id: *topic_id,
         partitions: partitions.clone(),
@@ -90,12 +90,12 @@ fn stays(member: &str, epoch: i32, owned: &Owned) -> ConsumerGroupHeartbeatReque
     }
 }
 
-fn owned(response: &ConsumerGroupHeartbeatResponse) -> Owned {
+pub(super) fn owned(response: &ConsumerGroupHeartbeatResponse) -> Owned {
     let topics = response.assignment.iter().flat_map(|assignment| &assignment.topic_partitions);
     topics.map(|topic| (topic.topic_id, topic.partitions.clone())).collect()
 }
 
-fn of(topic: Uuid, partitions: &[i32]) -> Owned {
+pub(super) fn of(topic: Uuid, partitions: &[i32]) -> Owned {
     BTreeMap::from([(topic, partitions.to_vec())])
 }
 
@@ -174,7 +174,8 @@ fn a_group_of_the_other_kind_gives_way_only_when_it_is_empty() {
     let mut world = World::new();
     world.create(T, "t", 0..1);
     world.beat(joins("a", &["t"]));
-    let Response::Join(refused) = world.answer(9, Request::Join(join_request(""))) else { panic!("not a join") };
+    let foreign = JoinGroupRequest { protocol_type: "connect".into(), ..join_request("") };
+    let Response::Join(refused) = world.answer(9, Request::Join(foreign)) else { panic!("not a join") };
     assert_eq!(error(refused.error_code), ErrorCode::InconsistentGroupProtocol);
     world.beat(stays("a", -1, &Owned::new()));
     let Response::Join(joined) = world.answer(9, Request::Join(join_request(""))) else { panic!("not a join") };
