@@ -36,6 +36,7 @@ pub mod shards;
 pub mod startup;
 pub mod unflushed;
 mod upkeep;
+pub mod verification;
 pub mod watch;
 pub mod work;
 pub mod world;

@@ -13,5 +13,6 @@ mod metrics;
 mod offline;
 mod pipelining;
 mod seam;
+mod transactions;
 mod unflushed;
 mod world;
