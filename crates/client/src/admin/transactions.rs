@@ -1,6 +1,7 @@
 //! Transactions: those that coordinators know, the producers that leaders remember, and what is left open by mistake.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use milena_base::Millis;
 use milena_protocol::messages::{
@@ -12,6 +13,7 @@ use milena_protocol::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, Sequ
 use super::Admin;
 use crate::Error;
 use crate::cluster::{Lane, Topics};
+use crate::transaction::Scope;
 
 /// Which transactions to list; an empty filter lists all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -206,6 +208,12 @@ impl Admin {
         .await
     }
 
+    /// Takes a transactional id over and lets it go again: its producer is fenced, and what it had open is aborted when
+    /// this returns.
+    pub async fn terminate_transaction(&self, transactional_id: &str) -> Result<(), Error> {
+        Scope::open(&self.cluster, transactional_id, TERMINATION_TIMEOUT).await.map(drop)
+    }
+
     /// Transactions that are open in these partitions for longer than any may be, and that no coordinator will end
     /// (KIP-664). `now` and `longer_than` are held against the timestamps of the producers' last records.
     pub async fn find_hanging(
@@ -292,6 +300,9 @@ fn producer(found: describe_producers_response::ProducerState) -> PartitionProdu
         open_since: Some(Offset(found.current_txn_start_offset)).filter(|offset| offset.0 >= 0),
     }
 }
+
+/// The id keeps this timeout until its next producer says another; no transaction is begun with it.
+const TERMINATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
