@@ -62,7 +62,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, default_value = "none", value_parser = codec)]
     compression: Codec,
     #[command(flatten)]
-    transactions: transactions::Arguments,
+    transactions: transactions::Transactions,
 }
 
 /// What a line is.

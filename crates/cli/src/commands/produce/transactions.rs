@@ -12,7 +12,7 @@ use crate::time;
 
 /// How records are put into transactions
 #[derive(clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct Transactions {
     /// Send in transactions as this producer; another one with the same id is fenced
     #[arg(long, value_name = "ID")]
     pub(super) transactional_id: Option<String>,
@@ -28,17 +28,17 @@ pub(super) struct Arguments {
 pub(super) async fn send_all(
     cluster: &Cluster,
     producer: ProducerSettings,
-    (id, arguments): (&str, &Arguments),
+    (id, how): (&str, &Transactions),
     lines: &mut Lines,
     sending: &mut Sending<'_>,
 ) -> Result<(), Failure> {
-    let timeout = Duration::from_millis(arguments.transaction_timeout.0.unsigned_abs());
+    let timeout = Duration::from_millis(how.transaction_timeout.0.unsigned_abs());
     let settings = TransactionSettings { timeout, producer, ..TransactionSettings::new(id) };
     let mut producer = TransactionalProducer::open(cluster, settings).await?;
     loop {
         let committed = sending.records();
         let transaction = producer.begin().await?;
-        let end = fill(&transaction, arguments.transaction_records, lines, sending).await;
+        let end = fill(&transaction, how.transaction_records, lines, sending).await;
         match end {
             Ok(End::Interrupted) => {
                 transaction.abort().await?;
