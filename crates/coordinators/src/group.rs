@@ -1,16 +1,18 @@
 //! Groups over one partition of `__consumer_offsets`: classic groups and committed offsets. What the wire says is
-//! in [`request`]; the machine is [`GroupShard`]; consumer groups of KIP-848 are not here yet.
+//! in [`request`]; the machine is [`GroupShard`]; consumer groups of KIP-848 are in `consumer`.
 //!
 //! Source: `GroupMetadataManager`, `ClassicGroup` and `OffsetMetadataManager` of Kafka 4.3.1.
 
 mod admin;
 mod classic;
 mod commit;
+mod consumer;
+mod event;
 mod expiry;
 mod join;
+mod kind;
 mod member;
 mod offsets;
-mod partition;
 #[cfg(test)]
 mod planted;
 mod rebalance;
@@ -22,7 +24,9 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-pub use partition::partition_for;
+pub use crate::partition::partition_for;
+pub use consumer::Assignor;
+pub use event::{Counts, DeletedTopic, Event};
 pub use request::{Context, Request, Response, refuse};
-pub use settings::Settings;
-pub use shard::{Counts, DeletedTopic, Event, GroupShard};
+pub use settings::{ConsumerSettings, Settings};
+pub use shard::GroupShard;

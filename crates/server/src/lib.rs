@@ -33,6 +33,7 @@ pub mod settings;
 pub mod shards;
 pub mod startup;
 mod upkeep;
+pub mod verification;
 pub mod watch;
 pub mod world;
 

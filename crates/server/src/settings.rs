@@ -1,5 +1,8 @@
 //! The node's settings as typed values, read once from Kafka's keys (`server.properties`, flags, `-o`).
 
+mod groups;
+mod transactions;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,12 +11,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_base::Millis;
 use milena_metadata::configs::{self, Kind};
 use milena_metadata::retention::Retention;
 use milena_protocol::NodeId;
 
 use crate::metadata_log::MetadataLogSettings;
+use crate::verification::VerificationSettings;
 
 /// Keys of our own: they never leave this node (no controller and no client sees them).
 pub const OWN_KEYS: &[OwnKey] = &[
@@ -132,6 +135,14 @@ pub struct Settings {
     pub offsets_replication: i16,
     /// `offsets.topic.segment.bytes`
     pub offsets_segment_bytes: i32,
+    /// `transaction.state.log.num.partitions`
+    pub transactions_partitions: i32,
+    /// `transaction.state.log.replication.factor`
+    pub transactions_replication: i16,
+    /// `transaction.state.log.segment.bytes`
+    pub transactions_segment_bytes: i32,
+    /// `transaction.state.log.min.isr`
+    pub transactions_min_isr: i32,
     /// `max.request.partition.size.limit`: partitions of one DescribeTopicPartitions answer.
     pub described_partitions_max: i32,
     /// `broker.heartbeat.interval.ms`
@@ -148,8 +159,14 @@ pub struct Settings {
     pub quorum_backoff_ms: i64,
     /// `request.timeout.ms`: how long a request of another broker waits for its records to be safe.
     pub request_timeout: Duration,
+    /// How transactions' coordinators are asked before a transaction begins in a partition.
+    pub verification: VerificationSettings,
     /// Settings of the group coordinator.
     pub groups: milena_coordinators::group::Settings,
+    /// Settings of the transaction coordinator.
+    pub transactions: milena_coordinators::transaction::Settings,
+    /// `group.coordinator.rebalance.protocols` names `consumer`.
+    pub serves_consumer_groups: bool,
     /// `log.retention.check.interval.ms`
     pub retention_check: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`
@@ -234,6 +251,10 @@ impl Settings {
             offsets_replication: values.number("offsets.topic.replication.factor")?,
             described_partitions_max: values.number("max.request.partition.size.limit")?,
             offsets_segment_bytes: values.number("offsets.topic.segment.bytes")?,
+            transactions_partitions: values.number("transaction.state.log.num.partitions")?,
+            transactions_replication: values.number("transaction.state.log.replication.factor")?,
+            transactions_segment_bytes: values.number("transaction.state.log.segment.bytes")?,
+            transactions_min_isr: values.number("transaction.state.log.min.isr")?,
             heartbeat_ms: values.number("broker.heartbeat.interval.ms")?,
             session_ms: values.number("broker.session.timeout.ms")?,
             election_timeout_ms: values.number("controller.quorum.election.timeout.ms")?,
@@ -241,7 +262,10 @@ impl Settings {
             quorum_request_timeout_ms: values.number("controller.quorum.request.timeout.ms")?,
             quorum_backoff_ms: values.number("controller.quorum.retry.backoff.ms")?,
             request_timeout: values.millis("request.timeout.ms")?,
-            groups: groups(&values)?,
+            verification: transactions::verification(&values)?,
+            groups: groups::groups(&values)?,
+            serves_consumer_groups: groups::serves_consumer_groups(&values)?,
+            transactions: transactions::transactions(&values)?,
             retention_check: values.millis("log.retention.check.interval.ms")?,
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
             producer_expiry_ms: values.number("producer.id.expiration.ms")?,
@@ -265,20 +289,6 @@ impl Settings {
         file.entry("node.id".to_owned()).or_insert_with(|| settings.node_id.to_string());
         Ok(Settings { file, ..settings })
     }
-}
-
-fn groups(values: &Values<'_>) -> Result<milena_coordinators::group::Settings, SettingsError> {
-    let minutes: i64 = values.number("offsets.retention.minutes")?;
-    Ok(milena_coordinators::group::Settings {
-        session_timeout_min_ms: values.number("group.min.session.timeout.ms")?,
-        session_timeout_max_ms: values.number("group.max.session.timeout.ms")?,
-        initial_rebalance_delay_ms: values.number("group.initial.rebalance.delay.ms")?,
-        size_max: values.count("group.max.size")?,
-        offset_metadata_max: values.count("offset.metadata.max.bytes")?,
-        offsets_retention: Millis(minutes.saturating_mul(60_000)),
-        offsets_retention_check_interval: Millis(values.number("offsets.retention.check.interval.ms")?),
-        ..Default::default()
-    })
 }
 
 fn metadata_log(values: &Values<'_>) -> Result<MetadataLogSettings, SettingsError> {

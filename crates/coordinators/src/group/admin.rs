@@ -10,25 +10,31 @@ use milena_protocol::messages::list_groups_response::ListedGroup;
 use milena_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
 
 use super::classic::{ClassicGroup, State};
+use super::consumer::Consumers;
+use super::kind::Group;
 use super::offsets::Offsets;
 use super::record;
 use crate::CoordinatorRecord;
 
 /// What a group that does not exist is called.
 const DEAD: &str = "Dead";
-/// What ListGroups calls the kind of these groups.
+/// What ListGroups calls the kinds of groups.
 const CLASSIC: &str = "classic";
+const CONSUMER: &str = "consumer";
+/// The protocol type of consumer groups.
+const CONSUMER_PROTOCOL: &str = "consumer";
 /// First version that learns that a group does not exist (KIP-1043).
 const GROUP_ID_NOT_FOUND_VERSION: i16 = 6;
 
 /// One group of a DescribeGroups. Subscriptions are shown only while a protocol is agreed on.
-pub(super) fn describe(id: &str, group: Option<&ClassicGroup>, version: i16) -> DescribedGroup {
+pub(super) fn describe(id: &str, group: Option<Group<'_>>, version: i16) -> DescribedGroup {
     let group_id = id.to_owned();
-    let Some(group) = group else {
+    let Some(Group::Classic(group)) = group else {
         let mut missing = DescribedGroup { group_id, group_state: DEAD.to_owned(), ..Default::default() };
         if version >= GROUP_ID_NOT_FOUND_VERSION {
             missing.error_code = ErrorCode::GroupIdNotFound.number();
-            missing.error_message = Some(format!("Group {id} not found."));
+            let what = if group.is_some() { "is not a classic group" } else { "not found" };
+            missing.error_message = Some(format!("Group {id} {what}."));
         }
         return missing;
     };
@@ -52,34 +58,46 @@ pub(super) fn describe(id: &str, group: Option<&ClassicGroup>, version: i16) -> 
 }
 
 /// The groups that pass both filters; an empty filter lets all pass, an unknown name none. Case does not matter.
-pub(super) fn list(groups: &BTreeMap<String, ClassicGroup>, request: &ListGroupsRequest) -> ListGroupsResponse {
+pub(super) fn list(
+    groups: &BTreeMap<String, ClassicGroup>,
+    consumers: &Consumers,
+    request: &ListGroupsRequest,
+) -> ListGroupsResponse {
     let states: Vec<String> =
         request.states_filter.iter().map(|state| state.to_lowercase().trim().to_owned()).collect();
     let types = &request.types_filter;
-    let is_type_wanted = types.is_empty() || types.iter().any(|wanted| wanted.to_lowercase() == CLASSIC);
-    let wanted = groups.iter().filter(|(_, group)| {
-        is_type_wanted && (states.is_empty() || states.contains(&group.state.name().to_lowercase()))
-    });
-    let listed = wanted.map(|(id, group)| ListedGroup {
+    let is_wanted = |kind: &str, state: &str| {
+        (types.is_empty() || types.iter().any(|wanted| wanted.to_lowercase() == kind))
+            && (states.is_empty() || states.contains(&state.to_lowercase()))
+    };
+    let classic = groups.iter().map(|(id, group)| ListedGroup {
         group_id: id.clone(),
         protocol_type: group.protocol_type.clone().unwrap_or_default(),
         group_state: group.state.name().to_owned(),
         group_type: CLASSIC.to_owned(),
     });
-    ListGroupsResponse { groups: listed.collect(), ..Default::default() }
+    let consumer = consumers.groups.iter().map(|(id, group)| ListedGroup {
+        group_id: id.clone(),
+        protocol_type: CONSUMER_PROTOCOL.to_owned(),
+        group_state: group.state().name().to_owned(),
+        group_type: CONSUMER.to_owned(),
+    });
+    let listed = classic.chain(consumer).filter(|listed| is_wanted(&listed.group_type, &listed.group_state));
+    let mut groups: Vec<ListedGroup> = listed.collect();
+    groups.sort_by(|one, other| one.group_id.cmp(&other.group_id));
+    ListGroupsResponse { groups, ..Default::default() }
 }
 
 /// One group of a DeleteGroups: tombstones for its offsets, those in open transactions included, then for itself.
 pub(super) fn delete(
     records: &mut Vec<CoordinatorRecord>,
     id: &str,
-    group: Option<&ClassicGroup>,
+    group: Option<Group<'_>>,
     offsets: &Offsets,
 ) -> ErrorCode {
-    match group.map(|group| group.state) {
-        None => return ErrorCode::GroupIdNotFound,
-        Some(State::Empty) => {}
-        Some(_) => return ErrorCode::NonEmptyGroup,
+    let Some(group) = group else { return ErrorCode::GroupIdNotFound };
+    if !group.is_empty() {
+        return ErrorCode::NonEmptyGroup;
     }
     for (topic, partitions) in offsets.of_group(id).into_iter().flatten() {
         records.extend(partitions.keys().map(|partition| record::offset_tombstone(id, topic, *partition)));
@@ -89,6 +107,6 @@ pub(super) fn delete(
             records.push(record::offset_tombstone(id, topic, partition));
         }
     }
-    records.push(record::group_tombstone(id));
+    group.tombstones(records, id);
     ErrorCode::None
 }

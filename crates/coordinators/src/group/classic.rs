@@ -23,12 +23,13 @@ use milena_protocol::messages::{ConsumerProtocolSubscription, JoinGroupResponse,
 use milena_protocol::wire::Decoder;
 use milena_protocol::{ErrorCode, Message, Offset};
 
+use super::consumer::limits::Limit;
 use super::member::{Member, Parked};
-use super::partition::java_hash;
 #[cfg(test)]
 use super::planted::Bug;
 use super::request::join_response;
 use super::{Response, Settings};
+use crate::partition::java_hash;
 use crate::timers::Timers;
 use crate::{CoordinatorRecord, ReplyTo};
 
@@ -44,6 +45,10 @@ pub(super) enum Timer {
     Join { group: String },
     /// Whoever has not synced is removed.
     Sync { group: String },
+    /// A member of a consumer group let a time limit pass.
+    Member { group: String, member: String, limit: Limit },
+    /// Regular expressions of a consumer group are to be resolved.
+    Regex { group: String },
     /// Offsets and groups are looked through for expiry.
     Expire,
     /// Offsets of deleted topics are being forgotten.

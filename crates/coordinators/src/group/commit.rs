@@ -3,6 +3,7 @@
 //! Source: `OffsetMetadataManager`, `ClassicGroup.validateOffsetCommit`.
 
 use milena_base::Millis;
+use milena_metadata::image::Image;
 use milena_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use milena_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
 use milena_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
@@ -16,7 +17,9 @@ use milena_protocol::messages::{
 };
 use milena_protocol::{ErrorCode, Uuid};
 
+use super::Settings;
 use super::classic::{ClassicGroup, State, Step};
+use super::kind::Group;
 use super::offsets::{Committed, Offsets};
 #[cfg(test)]
 use super::planted::Bug;
@@ -61,7 +64,7 @@ impl ClassicGroup {
         }
     }
 
-    fn validate_offset_delete(&self) -> Result<(), ErrorCode> {
+    pub(super) fn validate_offset_delete(&self) -> Result<(), ErrorCode> {
         match self.state {
             State::Empty => Ok(()),
             _ if self.is_consumer() => Ok(()),
@@ -74,11 +77,11 @@ impl ClassicGroup {
 /// no generation in it.
 pub(super) fn commit(
     step: &mut Step<'_>,
-    group: Option<&ClassicGroup>,
+    group: Option<Group<'_>>,
     request: OffsetCommitRequest,
     version: i16,
 ) -> Result<OffsetCommitResponse, (OffsetCommitRequest, ErrorCode)> {
-    let validated = validate(group, &request, version);
+    let validated = validate(step.settings, group, &request, version);
     #[cfg(test)]
     let validated = match validated {
         Err(ErrorCode::IllegalGeneration) if step.settings.has(Bug::StaleGeneration) => Ok(()),
@@ -90,7 +93,7 @@ pub(super) fn commit(
     }
     #[cfg(test)]
     let group = group.filter(|_| !step.settings.has(Bug::CommitIsNoSignOfLife));
-    if let Some(group) = group
+    if let Some(Group::Classic(group)) = group
         && matches!(group.state, State::Stable | State::Preparing { .. })
     {
         group.refresh_session(step, &request.member_id);
@@ -121,9 +124,15 @@ pub(super) fn commit(
     Ok(response)
 }
 
-fn validate(group: Option<&ClassicGroup>, request: &OffsetCommitRequest, version: i16) -> Result<(), ErrorCode> {
+fn validate(
+    settings: &Settings,
+    group: Option<Group<'_>>,
+    request: &OffsetCommitRequest,
+    version: i16,
+) -> Result<(), ErrorCode> {
     match group {
-        Some(group) => group.validate_commit(request),
+        Some(Group::Classic(group)) => group.validate_commit(request),
+        Some(Group::Consumer(group)) => group.validate_commit(settings, request, version),
         None if request.generation_id_or_member_epoch < 0 => Ok(()),
         None if version >= GROUP_ID_NOT_FOUND_VERSION => Err(ErrorCode::GroupIdNotFound),
         None => Err(ErrorCode::IllegalGeneration),
@@ -133,11 +142,13 @@ fn validate(group: Option<&ClassicGroup>, request: &OffsetCommitRequest, version
 /// One TxnOffsetCommit. A group that does not exist is made as by [`commit`].
 pub(super) fn commit_in_transaction(
     step: &mut Step<'_>,
-    group: Option<&ClassicGroup>,
+    group: Option<Group<'_>>,
+    image: &Image,
     request: &TxnOffsetCommitRequest,
 ) -> Result<TxnOffsetCommitResponse, ErrorCode> {
     match group {
-        Some(group) => group.validate_transactional_commit(request)?,
+        Some(Group::Classic(group)) => group.validate_transactional_commit(request)?,
+        Some(Group::Consumer(group)) => group.validate_transactional_commit(step.settings, image, request)?,
         None if request.generation_id < 0 => {}
         None => return Err(ErrorCode::IllegalGeneration),
     }
@@ -167,9 +178,14 @@ fn key(group: &str, topic: &str, partition: i32) -> OffsetCommitKey {
     OffsetCommitKey { group: group.to_owned(), topic: topic.to_owned(), partition }
 }
 
+/// Whether that metadata may not be stored (trap 121).
+pub(super) fn is_too_large(settings: &Settings, metadata: Option<&str>) -> bool {
+    metadata.is_some_and(|metadata| metadata.encode_utf16().count() > settings.offset_metadata_max)
+}
+
 /// Adds an offset to the decision, unless its metadata is too large (trap 121).
 fn store(step: &mut Step<'_>, key: &OffsetCommitKey, value: &OffsetCommitValue) -> ErrorCode {
-    if value.metadata.encode_utf16().count() > step.settings.offset_metadata_max {
+    if is_too_large(step.settings, Some(&value.metadata)) {
         return ErrorCode::OffsetMetadataTooLarge;
     }
     step.records.push(record::offset(key, value));
@@ -229,7 +245,7 @@ fn is_same_topic(one: Uuid, other: Uuid) -> bool {
 /// One OffsetDelete. Offsets of topics that a member is subscribed to stay.
 pub(super) fn delete(
     records: &mut Vec<CoordinatorRecord>,
-    group: Option<&ClassicGroup>,
+    group: Option<Group<'_>>,
     offsets: &Offsets,
     request: OffsetDeleteRequest,
 ) -> OffsetDeleteResponse {

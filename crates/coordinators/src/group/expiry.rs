@@ -7,9 +7,10 @@
 use milena_base::Millis;
 
 use super::classic::{ClassicGroup, State};
+use super::event::DeletedTopic;
+use super::kind::Group;
 use super::offsets::{Committed, Offsets};
 use super::record;
-use super::shard::DeletedTopic;
 use crate::CoordinatorRecord;
 
 /// One step writes at most this many tombstones, and one more for the group.
@@ -18,7 +19,7 @@ pub(super) const TOMBSTONES_PER_STEP: usize = 1_000;
 pub(super) const GROUPS_PER_STEP: usize = 1_000;
 
 /// From when on the offsets of a group age.
-enum Since {
+pub(super) enum Since {
     /// Never: they are in use, or it cannot be told.
     Never,
     /// Since each was committed.
@@ -28,7 +29,7 @@ enum Since {
 }
 
 impl ClassicGroup {
-    fn offsets_age_since(&self) -> Since {
+    pub(super) fn offsets_age_since(&self) -> Since {
         match self.state {
             // A simple group is never more than its offsets.
             _ if self.protocol_type.is_none() => Since::Commit,
@@ -46,7 +47,7 @@ pub(super) fn expire(
     now: Millis,
     retention: Millis,
     id: &str,
-    group: &ClassicGroup,
+    group: Group<'_>,
     offsets: &Offsets,
 ) -> bool {
     let mut is_something_left = offsets.pending_of(id).next().is_some();
@@ -69,8 +70,8 @@ pub(super) fn expire(
             }
         }
     }
-    if !is_something_left && group.state == State::Empty {
-        records.push(record::group_tombstone(id));
+    if !is_something_left && group.is_empty() {
+        group.tombstones(records, id);
     }
     true
 }

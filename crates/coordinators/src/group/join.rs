@@ -256,7 +256,7 @@ fn uuid_text(mut bytes: [u8; 16]) -> String {
 }
 
 /// An address as Java prints it: behind a slash, IPv6 with all its zeros.
-fn java_address(address: core::net::IpAddr) -> String {
+pub(super) fn java_address(address: core::net::IpAddr) -> String {
     match address {
         core::net::IpAddr::V4(address) => format!("/{address}"),
         core::net::IpAddr::V6(address) => {

@@ -13,6 +13,7 @@ use milena_protocol::Message;
 use milena_protocol::messages::{GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue};
 use milena_protocol::wire::DecodeError;
 
+use super::consumer::record::{self as consumer, Change};
 use crate::CoordinatorRecord;
 
 /// Texts in records have a 16-bit length. Requests with longer ones never reach a record (see `request`), and
@@ -35,6 +36,8 @@ pub(super) enum Parsed {
     Offset(OffsetCommitKey, Option<OffsetCommitValue>),
     /// A classic group, or its tombstone.
     Group(GroupMetadataKey, Option<GroupMetadataValue>),
+    /// A part of a consumer group.
+    Consumer(Change),
     /// A type that this machine does not know.
     Unknown,
 }
@@ -63,7 +66,7 @@ pub(super) fn group_tombstone(id: &str) -> CoordinatorRecord {
     CoordinatorRecord { key: prefixed(GROUP_METADATA, &key, 0), value: None }
 }
 
-fn prefixed<M: Message>(prefix: i16, message: &M, version: i16) -> Bytes {
+pub(super) fn prefixed<M: Message>(prefix: i16, message: &M, version: i16) -> Bytes {
     let body = message.to_bytes(version).expect("texts of records are bounded");
     let mut bytes = BytesMut::with_capacity(2 + body.len());
     bytes.put_i16(prefix);
@@ -94,7 +97,10 @@ pub(super) fn parse(record: &CoordinatorRecord) -> Result<Parsed, DecodeError> {
             }
             Ok(Parsed::Group(key, value))
         }
-        _ => Ok(Parsed::Unknown),
+        other => {
+            let value = value.map(|(version, body)| (version, decoder(body)));
+            Ok(consumer::parse(other, decoder(key), value)?.map_or(Parsed::Unknown, Parsed::Consumer))
+        }
     }
 }
 
@@ -199,7 +205,7 @@ mod tests {
     #[test]
     fn records_of_unknown_types_are_told_apart_from_damaged_ones() {
         let record = |key: &'static [u8]| CoordinatorRecord { key: Bytes::from_static(key), value: None };
-        assert_eq!(parse(&record(b"\0\x03\0\x01g")), Ok(Parsed::Unknown));
+        assert_eq!(parse(&record(b"\0\x0a\0\x01g")), Ok(Parsed::Unknown));
         assert!(parse(&record(b"\0")).is_err());
         assert!(parse(&record(b"\0\x01\0\x01g")).is_err());
         assert!(

@@ -6,6 +6,7 @@
 use core::net::IpAddr;
 
 use milena_protocol::ErrorCode;
+use milena_protocol::messages::consumer_group_describe_response::DescribedGroup as DescribedConsumerGroup;
 use milena_protocol::messages::describe_groups_response::DescribedGroup;
 use milena_protocol::messages::leave_group_request::MemberIdentity;
 use milena_protocol::messages::leave_group_response::MemberResponse;
@@ -15,18 +16,19 @@ use milena_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseTopics,
 };
 use milena_protocol::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
-    ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
-    OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
-    TxnOffsetCommitRequest, TxnOffsetCommitResponse, delete_groups_response::DeletableGroupResult,
-    offset_commit_response::OffsetCommitResponsePartition, offset_commit_response::OffsetCommitResponseTopic,
-    txn_offset_commit_response::TxnOffsetCommitResponsePartition,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
+    OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    delete_groups_response::DeletableGroupResult, offset_commit_response::OffsetCommitResponsePartition,
+    offset_commit_response::OffsetCommitResponseTopic, txn_offset_commit_response::TxnOffsetCommitResponsePartition,
     txn_offset_commit_response::TxnOffsetCommitResponseTopic,
 };
 
 use super::Settings;
 use super::record::TEXT_BYTES_MAX;
 use crate::Marker;
+use crate::log_error::coordinator_error;
 
 /// Who asks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +73,10 @@ pub enum Request {
     },
     /// OffsetDelete 0.
     OffsetDelete(OffsetDeleteRequest),
+    /// ConsumerGroupHeartbeat 0–1.
+    ConsumerHeartbeat(ConsumerGroupHeartbeatRequest),
+    /// Those groups of a ConsumerGroupDescribe 0–1 that the shard owns.
+    ConsumerDescribe(Vec<String>),
     /// Those groups of a DescribeGroups 0–6 that the shard owns.
     DescribeGroups(Vec<String>),
     /// ListGroups 0–5: every shard is asked.
@@ -100,6 +106,10 @@ pub enum Response {
     OffsetFetch(OffsetFetchResponseGroup),
     /// To OffsetDelete.
     OffsetDelete(OffsetDeleteResponse),
+    /// To ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
+    /// To ConsumerGroupDescribe, in the order asked; authorized operations are the caller's.
+    ConsumerDescribe(Vec<DescribedConsumerGroup>),
     /// To DescribeGroups, in the order asked; authorized operations are the caller's.
     DescribeGroups(Vec<DescribedGroup>),
     /// To ListGroups: the shard's part, sorted by group id.
@@ -112,6 +122,10 @@ pub enum Response {
 /// of bounds, missing protocols. To be called before the group's partition is looked for.
 pub fn refuse(request: &Request, version: i16, settings: &Settings) -> Option<Response> {
     let error = match request {
+        Request::ConsumerHeartbeat(beat) => {
+            let refusal = super::consumer::refuse(beat, version, settings)?;
+            return Some(Response::ConsumerHeartbeat(refusal.into_heartbeat()));
+        }
         Request::Join(join) => {
             let sessions = settings.session_timeout_min_ms..=settings.session_timeout_max_ms;
             if join.group_id.is_empty() {
@@ -164,6 +178,12 @@ impl Request {
                     );
                 }
             }
+            Request::ConsumerHeartbeat(beat) => {
+                texts.extend([&*beat.group_id, &*beat.member_id]);
+                let optional = [&beat.instance_id, &beat.rack_id, &beat.subscribed_topic_regex, &beat.server_assignor];
+                texts.extend(optional.into_iter().filter_map(|text| text.as_deref()));
+                texts.extend(beat.subscribed_topic_names.iter().flatten().map(String::as_str));
+            }
             Request::TxnOffsetCommit(commit) => {
                 texts.push(&commit.group_id);
                 for topic in &commit.topics {
@@ -206,6 +226,17 @@ impl Request {
             Request::OffsetDelete(_) => {
                 Response::OffsetDelete(OffsetDeleteResponse { error_code, ..Default::default() })
             }
+            Request::ConsumerHeartbeat(_) => {
+                Response::ConsumerHeartbeat(ConsumerGroupHeartbeatResponse { error_code, ..Default::default() })
+            }
+            Request::ConsumerDescribe(groups) => {
+                let described = |group_id: &String| DescribedConsumerGroup {
+                    group_id: group_id.clone(),
+                    error_code,
+                    ..Default::default()
+                };
+                Response::ConsumerDescribe(groups.iter().map(described).collect())
+            }
             Request::DescribeGroups(groups) => {
                 let described =
                     |group_id: &String| DescribedGroup { group_id: group_id.clone(), error_code, ..Default::default() };
@@ -231,6 +262,10 @@ impl Response {
             Response::Leave(_) => Request::Leave(LeaveGroupRequest::default()),
             Response::OffsetDelete(_) => Request::OffsetDelete(OffsetDeleteRequest::default()),
             Response::ListGroups(_) => Request::ListGroups(ListGroupsRequest::default()),
+            Response::ConsumerHeartbeat(_) => Request::ConsumerHeartbeat(ConsumerGroupHeartbeatRequest::default()),
+            Response::ConsumerDescribe(groups) => {
+                Request::ConsumerDescribe(groups.into_iter().map(|group| group.group_id).collect())
+            }
             Response::DescribeGroups(groups) => {
                 Request::DescribeGroups(groups.into_iter().map(|group| group.group_id).collect())
             }
@@ -268,23 +303,6 @@ impl Response {
             }
         };
         request.failure(version, coordinator_error(error))
-    }
-}
-
-/// How clients of a coordinator learn of an error of its log.
-///
-/// Source: `CoordinatorOperationExceptionHelper`, `appendGroupMetadataErrorToResponseError`.
-pub fn coordinator_error(log_error: ErrorCode) -> ErrorCode {
-    match log_error {
-        ErrorCode::UnknownTopicOrPartition | ErrorCode::NotEnoughReplicas | ErrorCode::RequestTimedOut => {
-            ErrorCode::CoordinatorNotAvailable
-        }
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge | ErrorCode::InvalidFetchSize => {
-            ErrorCode::UnknownServerError
-        }
-        ErrorCode::NetworkException => ErrorCode::CoordinatorLoadInProgress,
-        other => other,
     }
 }
 

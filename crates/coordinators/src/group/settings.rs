@@ -2,6 +2,8 @@
 
 use milena_base::Millis;
 
+use super::consumer::Assignor;
+
 /// Settings of the group coordinator. Source: `GroupCoordinatorConfig` of Kafka 4.3.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -26,9 +28,41 @@ pub struct Settings {
     pub pending_members_max: usize,
     /// Groups of one shard; at the bound a new group is answered COORDINATOR_LOAD_IN_PROGRESS. Not Kafka's.
     pub groups_max: usize,
+    /// Settings of consumer groups.
+    pub consumer: ConsumerSettings,
     /// A fault that a test has planted.
     #[cfg(test)]
     pub(super) planted: Option<super::planted::Bug>,
+}
+
+/// `group.consumer.*`. Groups may have settings of their own for the first three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumerSettings {
+    /// `group.consumer.session.timeout.ms`
+    pub session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`: what members are told.
+    pub heartbeat_interval_ms: i32,
+    /// `group.consumer.assignment.interval.ms`: targets are not made more often than this.
+    pub assignment_interval_ms: i32,
+    /// `group.consumer.max.size`: members of one group.
+    pub size_max: usize,
+    /// `group.consumer.assignors`: the first is the default.
+    pub assignors: &'static [Assignor],
+    /// `group.consumer.regex.refresh.interval.ms`: expressions are matched again after this time.
+    pub regex_refresh_interval_ms: i32,
+}
+
+impl Default for ConsumerSettings {
+    fn default() -> ConsumerSettings {
+        ConsumerSettings {
+            session_timeout_ms: 45_000,
+            heartbeat_interval_ms: 5_000,
+            assignment_interval_ms: 1_000,
+            size_max: i32::MAX as usize,
+            assignors: &[Assignor::Uniform, Assignor::Range],
+            regex_refresh_interval_ms: 600_000,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -44,6 +78,7 @@ impl Default for Settings {
             offsets_retention_check_interval: Millis(600_000),
             pending_members_max: 10_000,
             groups_max: 1_000_000,
+            consumer: ConsumerSettings::default(),
             #[cfg(test)]
             planted: None,
         }

@@ -2,6 +2,7 @@
 //! test drives a whole shard, with a log that is appended, replayed and, where asked, loaded anew.
 
 mod admin;
+mod consumers;
 mod expiry;
 mod join;
 mod leave;
@@ -43,6 +44,7 @@ struct World {
     answers: BTreeMap<ReplyTo, Response>,
     asked: u64,
     random: Random,
+    image: milena_metadata::image::Image,
 }
 
 impl World {
@@ -59,6 +61,7 @@ impl World {
             answers: BTreeMap::new(),
             asked: 0,
             random: Random::from_seed(1),
+            image: Default::default(),
         };
         let decision = world.shard.loaded(world.now);
         world.apply(decision);
@@ -72,6 +75,7 @@ impl World {
             self.shard.replay(*at, entry).expect("the log is sound");
         }
         self.shard.check();
+        self.shard.set_image(self.image.clone(), false, true);
         let decision = self.shard.loaded(self.now);
         self.apply(decision);
     }

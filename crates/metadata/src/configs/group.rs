@@ -6,9 +6,9 @@ use super::Setting;
 use super::table::settings;
 
 settings! { GROUP
-    "consumer.assignment.interval.ms", Int, "1000", Medium, AtLeast(0), ClusterWide, NoEffect, Public, "Shortest time between two assignments of a consumer group, in milliseconds.";
-    "consumer.heartbeat.interval.ms", Int, "5000", Medium, AtLeast(1), ClusterWide, NoEffect, Public, "Time between a member's heartbeats in a consumer group, in milliseconds.";
-    "consumer.session.timeout.ms", Int, "45000", Medium, AtLeast(1), ClusterWide, NoEffect, Public, "Silence after which a member of a consumer group is removed, in milliseconds.";
+    "consumer.assignment.interval.ms", Int, "1000", Medium, AtLeast(0), ClusterWide, Acts, Public, "Shortest time between two assignments of a consumer group, in milliseconds.";
+    "consumer.heartbeat.interval.ms", Int, "5000", Medium, AtLeast(1), ClusterWide, Acts, Public, "Time between a member's heartbeats in a consumer group, in milliseconds.";
+    "consumer.session.timeout.ms", Int, "45000", Medium, AtLeast(1), ClusterWide, Acts, Public, "Silence after which a member of a consumer group is removed, in milliseconds.";
     "share.assignment.interval.ms", Int, "1000", Medium, AtLeast(0), ClusterWide, NoEffect, Public, "Shortest time between two assignments of a share group, in milliseconds.";
     "share.auto.offset.reset", Text, "latest", Medium, OffsetReset, ClusterWide, NoEffect, Public, "Where a share group begins without a stored offset.";
     "share.delivery.count.limit", Int, "5", Medium, AtLeast(2), ClusterWide, NoEffect, Public, "Most deliveries of a record in a share group.";

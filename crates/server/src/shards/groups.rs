@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use milena_coordinators::group::{Context, DeletedTopic, Event, GroupShard, Request, Response, partition_for};
+use milena_metadata::image::Image;
 use milena_protocol::LeaderEpoch;
 
 use super::{Kind, Shards};
@@ -19,6 +20,10 @@ impl<W: World> Kind<W> for GroupShard {
         GroupShard::new(node.settings.groups)
     }
 
+    fn begin(&mut self, node: &Node<W>) {
+        self.set_image(Image::clone(&node.image()), false, true);
+    }
+
     fn door(node: &Node<W>) -> &Shards<W, GroupShard> {
         &node.shards
     }
@@ -32,6 +37,11 @@ impl<W: World> Shards<W, GroupShard> {
     /// Asks the shard of a group.
     pub async fn ask_group(&self, groups: i32, group_id: &str, context: Context, request: Request) -> Response {
         self.ask(partition_for(group_id, groups), context, request).await
+    }
+
+    /// Hands every shard a newer image.
+    pub(crate) async fn metadata_changed(&self, image: Image, has_new_topics: bool, have_topics_changed: bool) {
+        self.tell(Event::Metadata { image, has_new_topics, have_topics_changed }).await;
     }
 
     /// Tells every shard about topics that are gone.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use milena_base::Millis;
 use milena_disk::MemoryDisk;
 use milena_protocol::messages::*;
+use milena_protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest};
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::wire::Records;
 use milena_protocol::{ApiKey, Request, Uuid};
@@ -115,6 +116,21 @@ fn find_coordinator(version: i16, _: Uuid) -> FindCoordinatorRequest {
     }
 }
 
+fn consumer_group_heartbeat(_: i16, _: Uuid) -> ConsumerGroupHeartbeatRequest {
+    ConsumerGroupHeartbeatRequest {
+        group_id: "consumers".to_owned(),
+        member_id: "m".to_owned(),
+        rebalance_timeout_ms: 60_000,
+        subscribed_topic_names: Some(vec![TOPIC.to_owned()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    }
+}
+
+fn consumer_group_describe(_: i16, _: Uuid) -> ConsumerGroupDescribeRequest {
+    ConsumerGroupDescribeRequest { group_ids: vec!["consumers".to_owned()], ..Default::default() }
+}
+
 fn leave_group(version: i16, _: Uuid) -> LeaveGroupRequest {
     let group_id = "empty".to_owned();
     match version {
@@ -179,6 +195,8 @@ async fn ask_about_groups(asker: &mut Asker) {
     asker.every_version(offset_fetch).await;
     asker.every_version(join_group).await;
     asker.every_version(leave_group).await;
+    asker.every_version(consumer_group_heartbeat).await;
+    asker.every_version(consumer_group_describe).await;
     asker.every_version(|_, _| HeartbeatRequest { group_id: GROUP.to_owned(), ..Default::default() }).await;
     asker.every_version(|_, _| SyncGroupRequest { group_id: GROUP.to_owned(), ..Default::default() }).await;
     asker.every_version(|_, _| DescribeGroupsRequest { groups: vec![GROUP.to_owned()], ..Default::default() }).await;

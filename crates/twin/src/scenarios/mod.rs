@@ -18,6 +18,7 @@ mod producer_ids;
 mod requests;
 mod timed;
 mod topics;
+mod transactions;
 
 use std::fmt;
 
@@ -85,6 +86,7 @@ const AREAS: &[&[Scenario]] = &[
     offset_traps::SCENARIOS,
     timed::SCENARIOS,
     markers::SCENARIOS,
+    transactions::SCENARIOS,
 ];
 
 /// Every scenario.

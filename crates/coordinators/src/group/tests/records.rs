@@ -9,8 +9,8 @@ fn replay(key: &'static [u8], value: Option<&'static [u8]>) -> (GroupShard, Resu
 }
 
 #[test]
-fn records_of_consumer_groups_are_skipped_and_counted() {
-    for key in [&b"\0\x03\0\x01g"[..], b"\0\x08\0\x01g\0\x01m", b"\0\x17\0\x01g"] {
+fn records_of_unknown_types_are_skipped_and_counted() {
+    for key in [&b"\0\x0a\0\x01g"[..], b"\0\x0b\0\x01g\0\x01m", b"\0\x17\0\x01g"] {
         let (shard, result) = replay(key, Some(b"\0\0\0\0\0\x05\0"));
         assert_eq!((result, shard.counts().skipped_records, shard.counts().groups), (Ok(()), 1, 0));
     }

@@ -1,0 +1,161 @@
+//! Who shall own what: the server's assignors. Both are plain functions of members and topics, so that two
+//! coordinators come to the same result.
+//!
+//! Source: `RangeAssignor`, `UniformAssignor` with `UniformHomogeneousAssignmentBuilder`. Where Kafka follows the
+//! order of a hash table over member ids, so do we ([`java_order`]); over topic ids we take their own order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use milena_protocol::Uuid;
+
+use super::member::Partitions;
+use super::uniform;
+use crate::partition::java_hash;
+
+/// A built-in assignor (`group.consumer.assignors`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assignor {
+    /// Balanced over all topics, and keeps what it can.
+    Uniform,
+    /// A range of each topic, in the order of the members: partitions of the same number meet.
+    Range,
+}
+
+impl Assignor {
+    /// Kafka's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Assignor::Uniform => "uniform",
+            Assignor::Range => "range",
+        }
+    }
+
+    /// The assignor of that name.
+    pub fn from_name(name: &str) -> Option<Assignor> {
+        [Assignor::Uniform, Assignor::Range].into_iter().find(|assignor| assignor.name() == name)
+    }
+}
+
+/// One member as an assignor sees it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Subscriber {
+    pub(super) instance_id: Option<String>,
+    /// Topics that it subscribes to and that exist.
+    pub(super) topics: BTreeSet<Uuid>,
+    /// Its target so far.
+    pub(super) target: Partitions,
+}
+
+/// The members of a group, and how many partitions each subscribed topic has.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Problem {
+    pub(super) members: BTreeMap<String, Subscriber>,
+    pub(super) counts: BTreeMap<Uuid, i32>,
+}
+
+impl Problem {
+    /// Whether all subscribe to the same topics.
+    pub(super) fn is_homogeneous(&self) -> bool {
+        let mut topics = self.members.values().map(|member| &member.topics);
+        let first = topics.next();
+        topics.all(|other| Some(other) == first)
+    }
+
+    /// What each member shall own.
+    pub(super) fn solve(&self, assignor: Assignor) -> BTreeMap<String, Partitions> {
+        match assignor {
+            Assignor::Range => self.range(),
+            Assignor::Uniform if self.is_homogeneous() => uniform::same_topics(self),
+            Assignor::Uniform => uniform::different_topics(self),
+        }
+    }
+
+    fn range(&self) -> BTreeMap<String, Partitions> {
+        let mut order: Vec<(&String, &Subscriber)> = self.members.iter().collect();
+        // Static members first: their ranges stay while the others come and go.
+        order.sort_by_key(|(id, member)| match &member.instance_id {
+            Some(instance) => (0, instance, *id),
+            None => (1, *id, *id),
+        });
+        let mut solved: BTreeMap<String, Partitions> =
+            self.members.keys().map(|id| (id.clone(), Partitions::new())).collect();
+        for (topic, count) in &self.counts {
+            let subscribers: Vec<&String> =
+                order.iter().filter(|(_, member)| member.topics.contains(topic)).map(|(id, _)| *id).collect();
+            let members = subscribers.len() as i32;
+            let mut start = 0;
+            for (id, position) in subscribers.into_iter().zip(0..) {
+                let quota = count / members + i32::from(position < count % members);
+                if let Some(partitions) = solved.get_mut(id).filter(|_| quota > 0) {
+                    partitions.insert(*topic, (start..start + quota).collect());
+                }
+                start += quota;
+            }
+        }
+        solved
+    }
+}
+
+/// The order in which Java's hash table of that many texts goes through them.
+pub(super) fn java_order<'a>(ids: impl ExactSizeIterator<Item = &'a String>) -> Vec<&'a String> {
+    let count = ids.len();
+    let mut buckets: u32 = 16;
+    while count as u64 * 4 > u64::from(buckets) * 3 {
+        buckets *= 2;
+    }
+    let bucket = |id: &String| {
+        let hash = java_hash(id) as u32;
+        (hash ^ hash >> 16) & (buckets - 1)
+    };
+    let mut ordered: Vec<&String> = ids.collect();
+    ordered.sort_by_key(|id| bucket(id));
+    ordered
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::group::consumer) const A: Uuid = Uuid([1; 16]);
+    pub(in crate::group::consumer) const B: Uuid = Uuid([2; 16]);
+
+    pub(in crate::group::consumer) fn problem(members: &[(&str, &[Uuid])], counts: &[(Uuid, i32)]) -> Problem {
+        let subscriber =
+            |topics: &&[Uuid]| Subscriber { topics: topics.iter().copied().collect(), ..Default::default() };
+        Problem {
+            members: members.iter().map(|(id, topics)| ((*id).to_owned(), subscriber(topics))).collect(),
+            counts: counts.iter().copied().collect(),
+        }
+    }
+
+    pub(in crate::group::consumer) fn partitions(pairs: &[(Uuid, &[i32])]) -> Partitions {
+        pairs.iter().map(|(topic, partitions)| (*topic, partitions.iter().copied().collect())).collect()
+    }
+
+    #[test]
+    fn ranges_follow_the_member_ids_and_the_first_get_what_is_left_over() {
+        let problem = problem(&[("m2", &[A, B]), ("m1", &[A, B]), ("m3", &[B])], &[(A, 3), (B, 2)]);
+        let solved = problem.solve(Assignor::Range);
+        assert_eq!(solved["m1"], partitions(&[(A, &[0, 1]), (B, &[0])]));
+        assert_eq!(solved["m2"], partitions(&[(A, &[2]), (B, &[1])]));
+        assert_eq!(solved["m3"], partitions(&[]));
+    }
+
+    #[test]
+    fn static_members_come_first_in_ranges_in_the_order_of_their_instance_ids() {
+        let mut problem = problem(&[("m1", &[A]), ("m2", &[A]), ("m3", &[A])], &[(A, 3)]);
+        problem.members.get_mut("m3").unwrap().instance_id = Some("i1".into());
+        problem.members.get_mut("m1").unwrap().instance_id = Some("i2".into());
+        let solved = problem.solve(Assignor::Range);
+        assert_eq!(solved["m3"], partitions(&[(A, &[0])]));
+        assert_eq!(solved["m1"], partitions(&[(A, &[1])]));
+        assert_eq!(solved["m2"], partitions(&[(A, &[2])]));
+    }
+
+    #[test]
+    fn javas_order_is_that_of_the_buckets() {
+        let ids: Vec<String> = ["b", "a", "q"].map(String::from).to_vec();
+        // 'a' is 97, 'b' 98, 'q' 113: modulo 16 they are 1, 2 and 1.
+        assert_eq!(java_order(ids.iter()), [&ids[1], &ids[2], &ids[0]]);
+    }
+}

@@ -1,0 +1,269 @@
+//! A consumer group as its records tell it, and what follows from that at once. Nothing here decides.
+//!
+//! ```text
+//!   group epoch      goes up when members, subscriptions or topics change
+//!   assignment epoch the group epoch that the target assignment was made for
+//!   member epoch     the assignment epoch that a member has got to
+//! ```
+//!
+//! Source: `ConsumerGroup`, `ModernGroup`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use milena_base::Millis;
+use milena_metadata::image::Image;
+use milena_protocol::{Offset, Uuid};
+
+use super::member::{LEAVING, Member, Partitions};
+use super::record::Part;
+
+/// What a regular expression matched.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Resolved {
+    pub(super) topics: BTreeSet<String>,
+    /// The image that it was matched against.
+    pub(super) version: i64,
+    pub(super) timestamp: Millis,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::group) struct ConsumerGroup {
+    pub(super) epoch: i32,
+    /// Over the topics that it subscribes to: see `hash`.
+    pub(super) metadata_hash: i64,
+    pub(super) target_epoch: i32,
+    /// When the target was made; 0 where not known.
+    pub(super) target_timestamp: i64,
+    pub(super) members: BTreeMap<String, Member>,
+    pub(super) target: BTreeMap<String, Partitions>,
+    /// Member ids by instance id.
+    pub(super) static_members: BTreeMap<String, String>,
+    pub(super) regexes: BTreeMap<String, Resolved>,
+    /// How many members hold a partition: one, but for what a compacted log passes through while it is replayed.
+    held: BTreeMap<(Uuid, i32), u32>,
+    /// A record of Kafka before 4.1 is to be removed.
+    pub(super) has_partition_metadata: bool,
+    /// The last record that touched the group.
+    pub(in crate::group) written: Option<Offset>,
+    /// Soft: the state of the topics that its hash was last compared with.
+    pub(super) topics_seen: Option<u64>,
+}
+
+impl Default for ConsumerGroup {
+    /// A group that no record has been written of. It begins at epoch 1, so that its first member never stays at 0,
+    /// which would mean that it has not joined.
+    fn default() -> ConsumerGroup {
+        ConsumerGroup {
+            epoch: 1,
+            metadata_hash: 0,
+            target_epoch: 0,
+            target_timestamp: 0,
+            members: BTreeMap::new(),
+            target: BTreeMap::new(),
+            static_members: BTreeMap::new(),
+            regexes: BTreeMap::new(),
+            held: BTreeMap::new(),
+            has_partition_metadata: false,
+            written: None,
+            topics_seen: None,
+        }
+    }
+}
+
+/// Where a group stands, as DescribeGroups and ListGroups spell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::group) enum State {
+    Empty,
+    Assigning,
+    Reconciling,
+    Stable,
+}
+
+impl State {
+    pub(in crate::group) fn name(self) -> &'static str {
+        match self {
+            State::Empty => "Empty",
+            State::Assigning => "Assigning",
+            State::Reconciling => "Reconciling",
+            State::Stable => "Stable",
+        }
+    }
+}
+
+impl ConsumerGroup {
+    /// Looks at every member.
+    pub(in crate::group) fn state(&self) -> State {
+        if self.members.is_empty() {
+            State::Empty
+        } else if self.epoch > self.target_epoch {
+            State::Assigning
+        } else if self.members.values().all(|member| member.is_reconciled_to(self.target_epoch)) {
+            State::Stable
+        } else {
+            State::Reconciling
+        }
+    }
+
+    pub(in crate::group) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(in crate::group) fn has_member(&self, id: &str) -> bool {
+        self.members.contains_key(id)
+    }
+
+    /// Whether a member holds that partition.
+    pub(super) fn is_held(&self, topic: Uuid, partition: i32) -> bool {
+        self.held.contains_key(&(topic, partition))
+    }
+
+    pub(super) fn static_member(&self, instance_id: &str) -> Option<&Member> {
+        self.members.get(self.static_members.get(instance_id)?)
+    }
+
+    /// The target of a member; a static one that comes back under a new id has that of its former one.
+    pub(super) fn target_of(&self, member: &Member) -> Option<&Partitions> {
+        let former = member.instance_id.as_ref().and_then(|instance| self.static_members.get(instance));
+        self.target.get(former.unwrap_or(&member.id))
+    }
+
+    /// How many members subscribe to that expression.
+    pub(super) fn subscribers_of(&self, regex: &str) -> usize {
+        self.members.values().filter(|member| member.regex() == Some(regex)).count()
+    }
+
+    /// The members as they will be once `changed` took the place of its former self.
+    pub(super) fn with<'a>(&'a self, changed: &'a Member) -> impl Iterator<Item = &'a Member> {
+        let former = changed.instance_id.as_ref().and_then(|instance| self.static_members.get(instance));
+        let stays = move |member: &&Member| member.id != changed.id && Some(&member.id) != former;
+        self.members.values().filter(stays).chain([changed])
+    }
+
+    /// The names of the topics that these members subscribe to, by name or by a resolved expression.
+    pub(super) fn topic_names<'a>(&'a self, members: impl Iterator<Item = &'a Member>) -> BTreeSet<&'a String> {
+        let mut names = BTreeSet::new();
+        let mut regexes = BTreeSet::new();
+        for member in members {
+            names.extend(&member.topics);
+            regexes.extend(member.regex());
+        }
+        for resolved in regexes.into_iter().filter_map(|regex| self.regexes.get(regex)) {
+            names.extend(&resolved.topics);
+        }
+        names
+    }
+
+    /// The ids of the topics that a member subscribes to and that exist.
+    pub(super) fn topic_ids(&self, member: &Member, image: &Image) -> BTreeSet<Uuid> {
+        let by_regex = member.regex().and_then(|regex| self.regexes.get(regex)).map(|resolved| &resolved.topics);
+        let names = member.topics.iter().chain(by_regex.into_iter().flatten());
+        names.filter_map(|name| Some(image.topic(name)?.id)).collect()
+    }
+
+    /// Whether any member subscribes to that topic.
+    pub(in crate::group) fn is_subscribed(&self, topic: &str) -> bool {
+        let by_regex = |member: &Member| {
+            member.regex().and_then(|regex| self.regexes.get(regex)).is_some_and(|found| found.topics.contains(topic))
+        };
+        self.members.values().any(|member| member.topics.contains(topic) || by_regex(member))
+    }
+
+    /// Follows one record. False if the group is gone with it.
+    pub(super) fn replay(&mut self, part: Part) -> bool {
+        match part {
+            Part::Group(None) => return false,
+            Part::Group(Some(value)) => (self.epoch, self.metadata_hash) = (value.epoch, value.metadata_hash),
+            Part::PartitionMetadata(exists) => self.has_partition_metadata = exists,
+            Part::TargetMetadata(value) => {
+                let known = value.map(|value| (value.assignment_epoch, value.assignment_timestamp));
+                (self.target_epoch, self.target_timestamp) = known.unwrap_or((-1, 0));
+            }
+            Part::Target(id, None) => drop(self.target.remove(&id)),
+            Part::Target(id, Some(value)) => {
+                let topics = value.topic_partitions.into_iter();
+                let topics = topics.map(|topic| (topic.topic_id, topic.partitions.into_iter().collect()));
+                self.target.insert(id, topics.collect());
+            }
+            Part::Regex(regex, None) => drop(self.regexes.remove(&regex)),
+            Part::Regex(regex, Some(value)) => {
+                let topics = value.topics.into_iter().collect();
+                let resolved = Resolved { topics, version: value.version, timestamp: Millis(value.timestamp) };
+                self.regexes.insert(regex, resolved);
+            }
+            Part::Member(id, None) => self.remove(&id),
+            Part::Member(id, Some(value)) => self.change(&id, |member| member.adopt_metadata(value)),
+            Part::Current(id, Some(value)) => self.change(&id, |member| member.adopt_assignment(value)),
+            Part::Current(id, None) if self.members.contains_key(&id) => self.change(&id, |member| {
+                (member.epoch, member.previous_epoch) = (LEAVING, LEAVING);
+                (member.assigned, member.revoking) = Default::default();
+            }),
+            Part::Current(..) => {}
+        }
+        true
+    }
+
+    fn change(&mut self, id: &str, change: impl FnOnce(&mut Member)) {
+        let mut member = self.members.remove(id).unwrap_or_else(|| Member::new(id));
+        self.release(&member);
+        let former = member.instance_id.clone();
+        change(&mut member);
+        if let Some(former) = former.filter(|former| Some(former) != member.instance_id.as_ref()) {
+            self.static_members.remove(&former);
+        }
+        for place in member.held() {
+            *self.held.entry(place).or_default() += 1;
+        }
+        if let Some(instance_id) = &member.instance_id {
+            self.static_members.insert(instance_id.clone(), id.to_owned());
+        }
+        self.members.insert(id.to_owned(), member);
+    }
+
+    fn remove(&mut self, id: &str) {
+        let Some(member) = self.members.remove(id) else { return };
+        self.release(&member);
+        if let Some(instance_id) = &member.instance_id
+            && self.static_members.get(instance_id).is_some_and(|current| current == id)
+        {
+            self.static_members.remove(instance_id);
+        }
+    }
+
+    fn release(&mut self, member: &Member) {
+        for place in member.held() {
+            if let Some(holders) = self.held.get_mut(&place) {
+                *holders -= 1;
+                if *holders == 0 {
+                    self.held.remove(&place);
+                }
+            }
+        }
+    }
+
+    /// Stops if the group is in a state that no sequence of decisions may lead to.
+    pub(in crate::group) fn check(&self) {
+        let mut holders: BTreeMap<(Uuid, i32), &str> = BTreeMap::new();
+        for (id, member) in &self.members {
+            assert_eq!(*id, member.id);
+            assert!(member.epoch <= self.epoch, "{id} is not ahead of the group");
+            for place in member.held() {
+                let former = holders.insert(place, id);
+                assert_eq!(former, None, "{place:?} belongs to {id} alone");
+            }
+            if let Some(instance_id) = &member.instance_id {
+                assert_eq!(self.static_members.get(instance_id), Some(id), "{instance_id} leads to its member");
+            }
+        }
+        assert_eq!(holders.len(), self.held.len(), "what is held is counted");
+        assert!(self.held.values().all(|holders| *holders == 1), "one holder each");
+        assert!(self.static_members.values().all(|id| self.members.contains_key(id)), "static members are members");
+        assert!(self.target_epoch <= self.epoch, "no target for an epoch to come");
+        let mut wanted = BTreeSet::new();
+        for (id, target) in &self.target {
+            for place in target.iter().flat_map(|(topic, of)| of.iter().map(|partition| (*topic, *partition))) {
+                assert!(wanted.insert(place), "{place:?} is meant for {id} alone");
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The uniform assignor: everybody gets as much as everybody else, and keeps what it had as far as that goes.
+//!
+//! Source: `UniformHomogeneousAssignmentBuilder`; for members with different topics the rules of
+//! `UniformHeterogeneousAssignmentBuilder` (least loaded first, then moves from the most to the least loaded).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use milena_protocol::Uuid;
+
+use super::assignor::{Problem, java_order};
+use super::member::Partitions;
+
+/// Rounds of moves over all topics: each roughly halves what is out of balance.
+const ROUNDS_MAX: usize = 16;
+
+/// All members subscribe to the same topics.
+pub(super) fn same_topics(problem: &Problem) -> BTreeMap<String, Partitions> {
+    let mut solved: BTreeMap<String, Partitions> =
+        problem.members.keys().map(|id| (id.clone(), Partitions::new())).collect();
+    let owned: BTreeSet<(Uuid, i32)> = problem.members.values().flat_map(|member| places(&member.target)).collect();
+    let all = problem.counts.iter().flat_map(|(topic, count)| (0..*count).map(|partition| (*topic, partition)));
+    let mut free: Vec<(Uuid, i32)> = all.clone().filter(|place| !owned.contains(place)).collect();
+    let (total, count) = (all.count(), problem.members.len());
+    let mut extras = total % count;
+    let mut unfilled: Vec<(&String, usize)> = Vec::new();
+    for (index, id) in java_order(problem.members.keys()).into_iter().enumerate() {
+        let mut may_have_extra = extras > 0;
+        let mut quota = total / count + usize::from(may_have_extra);
+        let kept = solved.entry(id.clone()).or_default();
+        let exists =
+            |(topic, partition): &(Uuid, i32)| problem.counts.get(topic).is_some_and(|count| partition < count);
+        for (topic, partition) in places(&problem.members[id].target).filter(exists) {
+            if quota > 0 {
+                quota -= 1;
+                kept.entry(topic).or_default().insert(partition);
+            } else {
+                free.push((topic, partition));
+            }
+        }
+        // Whoever does not need its extra one leaves it to those behind, as long as there are enough of them.
+        if quota > 0 && may_have_extra && count - index > extras {
+            quota -= 1;
+            may_have_extra = false;
+        }
+        if quota > 0 {
+            unfilled.push((id, quota));
+        }
+        extras -= usize::from(may_have_extra);
+    }
+    let mut free = free.into_iter();
+    for (id, quota) in unfilled {
+        for (topic, partition) in free.by_ref().take(quota) {
+            solved.entry(id.clone()).or_default().entry(topic).or_default().insert(partition);
+        }
+    }
+    solved
+}
+
+fn places(partitions: &Partitions) -> impl Iterator<Item = (Uuid, i32)> {
+    partitions.iter().flat_map(|(topic, partitions)| partitions.iter().map(|partition| (*topic, *partition)))
+}
+
+/// Members by number, with what they have so far.
+struct Balance<'a> {
+    ids: Vec<&'a String>,
+    solved: Vec<Partitions>,
+    loads: Vec<usize>,
+    /// Members by topic.
+    subscribers: BTreeMap<Uuid, Vec<usize>>,
+}
+
+/// Members subscribe to different topics.
+pub(super) fn different_topics(problem: &Problem) -> BTreeMap<String, Partitions> {
+    let ids = java_order(problem.members.keys());
+    let mut balance = Balance {
+        solved: vec![Partitions::new(); ids.len()],
+        loads: vec![0; ids.len()],
+        subscribers: BTreeMap::new(),
+        ids,
+    };
+    let mut owned = BTreeSet::new();
+    for (index, id) in balance.ids.clone().into_iter().enumerate() {
+        let member = &problem.members[id];
+        for topic in &member.topics {
+            balance.subscribers.entry(*topic).or_default().push(index);
+        }
+        for (topic, partition) in places(&member.target) {
+            let exists = problem.counts.get(&topic).is_some_and(|count| partition < *count);
+            if exists && member.topics.contains(&topic) && owned.insert((topic, partition)) {
+                balance.give(index, topic, partition);
+            }
+        }
+    }
+    let topics = balance.sorted_topics(problem);
+    for topic in &topics {
+        for partition in (0..problem.counts[topic]).filter(|partition| !owned.contains(&(*topic, *partition))) {
+            let least = balance.least_loaded(*topic);
+            balance.give(least, *topic, partition);
+        }
+    }
+    for _ in 0..ROUNDS_MAX {
+        let moves: usize = topics.iter().map(|topic| balance.level(*topic, problem.counts[topic])).sum();
+        if moves == 0 {
+            break;
+        }
+    }
+    balance.ids.iter().map(|id| (*id).clone()).zip(balance.solved).collect()
+}
+
+impl Balance<'_> {
+    fn give(&mut self, member: usize, topic: Uuid, partition: i32) {
+        self.solved[member].entry(topic).or_default().insert(partition);
+        self.loads[member] += 1;
+    }
+
+    /// Most partitions per subscriber first, then the fewest subscribers, then by id.
+    fn sorted_topics(&self, problem: &Problem) -> Vec<Uuid> {
+        let mut topics: Vec<Uuid> = self.subscribers.keys().copied().collect();
+        topics.sort_by(|one, other| {
+            let weight = |topic: &Uuid| (i64::from(problem.counts[topic]), self.subscribers[topic].len() as i64);
+            let ((count, members), (other_count, other_members)) = (weight(one), weight(other));
+            (other_count * members).cmp(&(count * other_members)).then(members.cmp(&other_members))
+        });
+        topics
+    }
+
+    fn least_loaded(&self, topic: Uuid) -> usize {
+        let least = self.subscribers[&topic].iter().min_by_key(|member| (self.loads[**member], **member));
+        *least.expect("a sorted topic has subscribers")
+    }
+
+    /// Moves partitions of a topic from its most to its least loaded subscribers. How many moved, `count` at most.
+    fn level(&mut self, topic: Uuid, count: i32) -> usize {
+        for moved in 0..count as usize {
+            let least = self.least_loaded(topic);
+            let with_some = |member: &&usize| self.solved[**member].contains_key(&topic);
+            let most = self.subscribers[&topic].iter().filter(with_some).max_by_key(|member| self.loads[**member]);
+            let Some(most) = most.copied().filter(|most| self.loads[*most] > self.loads[least] + 1) else {
+                return moved;
+            };
+            let Some(partitions) = self.solved[most].get_mut(&topic) else { return moved };
+            let Some(partition) = partitions.pop_last() else { return moved };
+            if partitions.is_empty() {
+                self.solved[most].remove(&topic);
+            }
+            self.loads[most] -= 1;
+            self.give(least, topic, partition);
+        }
+        count as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::assignor::Assignor;
+    use super::super::assignor::tests::{A, B, partitions, problem};
+    use super::*;
+
+    #[test]
+    fn a_second_member_takes_half_and_the_first_keeps_the_rest() {
+        let mut problem = problem(&[("a", &[A]), ("b", &[A])], &[(A, 4)]);
+        problem.members.get_mut("a").unwrap().target = partitions(&[(A, &[0, 1, 2, 3])]);
+        let solved = problem.solve(Assignor::Uniform);
+        assert_eq!(solved["a"], partitions(&[(A, &[0, 1])]));
+        assert_eq!(solved["b"], partitions(&[(A, &[2, 3])]));
+    }
+
+    #[test]
+    fn whoever_has_more_than_its_share_already_keeps_the_extra_one() {
+        let mut problem = problem(&[("a", &[A]), ("b", &[A])], &[(A, 3)]);
+        problem.members.get_mut("b").unwrap().target = partitions(&[(A, &[0, 1])]);
+        let solved = problem.solve(Assignor::Uniform);
+        assert_eq!(solved["a"], partitions(&[(A, &[2])]));
+        assert_eq!(solved["b"], partitions(&[(A, &[0, 1])]));
+    }
+
+    #[test]
+    fn members_with_different_topics_are_balanced_too() {
+        let problem = problem(&[("a", &[A]), ("b", &[A, B]), ("c", &[B])], &[(A, 3), (B, 3)]);
+        let solved = problem.solve(Assignor::Uniform);
+        let loads: Vec<usize> = solved.values().map(|target| places(target).count()).collect();
+        assert_eq!(loads, [2, 2, 2]);
+    }
+
+    #[test]
+    fn every_partition_has_exactly_one_owner_whatever_the_targets_were() {
+        for seed in 0..500_u64 {
+            let mut random = milena_base::Random::from_seed(seed);
+            let topics: Vec<Uuid> = (0..3).map(|index| Uuid([index + 1; 16])).collect();
+            let counts: Vec<(Uuid, i32)> = topics.iter().map(|topic| (*topic, 1 + random.below(6) as i32)).collect();
+            let mut problem = problem(&[], &counts);
+            let mut taken = BTreeSet::new();
+            for index in 0..=random.below(5) {
+                let subscribed = topics.iter().copied().filter(|_| random.below(3) > 0).collect();
+                let mut member = super::super::assignor::Subscriber { topics: subscribed, ..Default::default() };
+                for (topic, partition) in (0..4).map(|_| (topics[random.below(3) as usize], random.below(8) as i32)) {
+                    if taken.insert((topic, partition)) {
+                        member.target.entry(topic).or_default().insert(partition);
+                    }
+                }
+                problem.members.insert(format!("m{index}"), member);
+            }
+            let wanted = |topic: &Uuid| problem.members.values().any(|member| member.topics.contains(topic));
+            problem.counts = counts.iter().copied().filter(|(topic, _)| wanted(topic)).collect();
+            for assignor in [Assignor::Uniform, Assignor::Range] {
+                let solved = problem.solve(assignor);
+                let mut owners: Vec<(Uuid, i32)> = solved.values().flat_map(places).collect();
+                owners.sort();
+                let all = problem.counts.iter().flat_map(|(topic, count)| (0..*count).map(|index| (*topic, index)));
+                assert_eq!(owners, all.collect::<Vec<_>>(), "seed {seed}, {assignor:?}");
+                for (id, target) in &solved {
+                    assert!(target.keys().all(|topic| problem.members[id].topics.contains(topic)), "seed {seed}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What a shard is asked and told, and what it counts.
+
+use milena_metadata::image::Image;
+use milena_protocol::Uuid;
+
+use super::{Context, Request};
+use crate::ReplyTo;
+
+/// What a shard is asked or told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A request of a client that [`refuse`](super::refuse) let pass.
+    Request {
+        /// Where the answer goes.
+        to: ReplyTo,
+        /// Who asks.
+        context: Context,
+        /// What is asked.
+        request: Request,
+    },
+    /// A newer image. What consumer groups subscribe to may have changed.
+    Metadata {
+        /// The image.
+        image: Image,
+        /// Whether it has topics that the one before did not have.
+        has_new_topics: bool,
+        /// Whether any topic is new, gone or grown, or a replica's rack another one.
+        have_topics_changed: bool,
+    },
+    /// Topics that the metadata no longer holds: their offsets are forgotten, a bounded number per tick.
+    TopicsDeleted(Vec<DeletedTopic>),
+}
+
+/// A topic that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedTopic {
+    /// Its id: offsets of a newer topic of the same name stay.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+}
+
+/// Figures for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Groups, simple ones included.
+    pub groups: usize,
+    /// Members of all groups, without pending ones.
+    pub members: usize,
+    /// Committed offsets, without those of open transactions.
+    pub offsets: usize,
+    /// Records of types that are not known here, skipped in replay.
+    pub skipped_records: u64,
+}

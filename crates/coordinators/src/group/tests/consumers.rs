@@ -1,0 +1,450 @@
+//! Consumer groups of KIP-848: one test per rule, then members that come, go, die and lose answers at random.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use milena_metadata::delta::Delta;
+use milena_protocol::messages::consumer_group_describe_response::DescribedGroup;
+use milena_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
+use milena_protocol::messages::{
+    ConfigRecord, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, MetadataRecord, PartitionRecord,
+    RemoveTopicRecord, TopicRecord,
+};
+
+use super::*;
+
+type Owned = BTreeMap<Uuid, Vec<i32>>;
+
+const T: Uuid = Uuid([1; 16]);
+const U: Uuid = Uuid([2; 16]);
+const SESSION: i64 = 45_000;
+
+impl World {
+    fn metadata(&mut self, records: Vec<MetadataRecord>) {
+        let mut delta = Delta::new(&self.image);
+        let mut offset = self.image.provenance().last;
+        for record in &records {
+            offset = offset.next();
+            delta.replay(offset, record).expect("a sound record");
+        }
+        let epoch = milena_protocol::LeaderEpoch(1);
+        (self.image, _) = delta.apply(milena_metadata::image::Provenance { last: offset, epoch, timestamp: Millis(0) });
+        let event = Event::Metadata { image: self.image.clone(), has_new_topics: true, have_topics_changed: true };
+        let decision = self.shard.handle(self.now, event);
+        self.apply(decision);
+    }
+
+    fn set(&mut self, group: &str, name: &str, value: Option<&str>) {
+        let (name, value) = (name.to_owned(), value.map(str::to_owned));
+        let resource_type = milena_metadata::configs::Kind::Group.number();
+        self.metadata(vec![ConfigRecord { resource_type, resource_name: group.to_owned(), name, value }.into()]);
+    }
+
+    fn create(&mut self, id: Uuid, name: &str, partitions: std::ops::Range<i32>) {
+        let topic = TopicRecord { topic_id: id, name: name.to_owned() }.into();
+        let partition = |index| {
+            PartitionRecord { partition_id: index, topic_id: id, replicas: vec![1], isr: vec![1], ..Default::default() }
+                .into()
+        };
+        let topic = (partitions.start == 0).then_some(topic);
+        self.metadata(topic.into_iter().chain(partitions.map(partition)).collect());
+    }
+
+    fn beat(&mut self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
+        match self.answer(1, Request::ConsumerHeartbeat(request)) {
+            Response::ConsumerHeartbeat(response) => response,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn describe_consumer(&mut self) -> DescribedGroup {
+        match self.answer(1, Request::ConsumerDescribe(vec!["g".into()])) {
+            Response::ConsumerDescribe(mut groups) => groups.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn joins(member: &str, topics: &[&str]) -> ConsumerGroupHeartbeatRequest {
+    ConsumerGroupHeartbeatRequest {
+        group_id: "g".into(),
+        member_id: member.into(),
+        rebalance_timeout_ms: REBALANCE_MS,
+        subscribed_topic_names: Some(topics.iter().map(|&topic| topic.into()).collect()),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    }
+}
+
+fn stays(member: &str, epoch: i32, owned: &Owned) -> ConsumerGroupHeartbeatRequest {
+    let topic = |(topic_id, partitions): (&Uuid, &Vec<i32>)| TopicPartitions {
+        topic_id: *topic_id,
+        partitions: partitions.clone(),
+    };
+    ConsumerGroupHeartbeatRequest {
+        group_id: "g".into(),
+        member_id: member.into(),
+        member_epoch: epoch,
+        rebalance_timeout_ms: -1,
+        topic_partitions: Some(owned.iter().map(topic).collect()),
+        ..Default::default()
+    }
+}
+
+fn owned(response: &ConsumerGroupHeartbeatResponse) -> Owned {
+    let topics = response.assignment.iter().flat_map(|assignment| &assignment.topic_partitions);
+    topics.map(|topic| (topic.topic_id, topic.partitions.clone())).collect()
+}
+
+fn of(topic: Uuid, partitions: &[i32]) -> Owned {
+    BTreeMap::from([(topic, partitions.to_vec())])
+}
+
+#[test]
+fn trap_135_a_partition_is_granted_only_after_its_owner_gave_it_back() {
+    let mut world = World::new();
+    world.create(T, "t", 0..4);
+    let first = world.beat(joins("a", &["t"]));
+    assert_eq!((first.member_epoch, owned(&first)), (2, of(T, &[0, 1, 2, 3])));
+    world.now = world.now + Millis(1_000);
+    let second = world.beat(joins("b", &["t"]));
+    assert_eq!((second.member_epoch, owned(&second)), (3, Owned::new()));
+    let told = world.beat(stays("a", 2, &of(T, &[0, 1, 2, 3])));
+    assert_eq!((told.member_epoch, owned(&told)), (2, of(T, &[0, 1])));
+    assert_eq!(world.beat(stays("b", 3, &Owned::new())).assignment, None, "not given back yet");
+    assert_eq!(world.beat(stays("a", 2, &of(T, &[0, 1]))).member_epoch, 3);
+    assert_eq!(owned(&world.beat(stays("b", 3, &Owned::new()))), of(T, &[2, 3]));
+    assert_eq!(world.describe_consumer().group_state, "Stable");
+}
+
+#[test]
+fn trap_132_the_former_epoch_is_accepted_from_whoever_owns_no_more_than_it_should() {
+    let mut world = World::new();
+    world.create(T, "t", 0..2);
+    world.beat(joins("a", &["t"]));
+    world.now = world.now + Millis(1_000);
+    world.create(T, "t", 2..4);
+    assert_eq!(world.beat(stays("a", 2, &of(T, &[0, 1]))).member_epoch, 3);
+    assert_eq!(world.beat(stays("a", 2, &of(T, &[0, 1]))).error_code, 0, "the answer was lost");
+    let more = world.beat(stays("a", 2, &of(T, &[0, 7])));
+    assert_eq!(error(more.error_code), ErrorCode::FencedMemberEpoch);
+    assert_eq!(error(world.beat(stays("a", 9, &Owned::new())).error_code), ErrorCode::FencedMemberEpoch);
+}
+
+#[test]
+fn trap_134_an_instance_id_is_free_only_after_its_member_left_for_now() {
+    let mut world = World::new();
+    world.create(T, "t", 0..2);
+    let as_static = |request| ConsumerGroupHeartbeatRequest { instance_id: Some("i".into()), ..request };
+    let first = world.beat(as_static(joins("a", &["t"])));
+    assert_eq!(error(world.beat(as_static(joins("b", &["t"]))).error_code), ErrorCode::UnreleasedInstanceId);
+    assert_eq!(world.beat(as_static(stays("a", -2, &Owned::new()))).member_epoch, -2);
+    let second = world.beat(as_static(joins("b", &["t"])));
+    assert_eq!((second.member_epoch, owned(&second)), (2, owned(&first)), "nothing moved");
+    assert_eq!(error(world.beat(as_static(stays("a", 2, &Owned::new()))).error_code), ErrorCode::FencedInstanceId);
+}
+
+#[test]
+fn an_expression_is_resolved_after_the_join_and_again_when_topics_come() {
+    let mut world = World::new();
+    world.create(T, "t-1", 0..1);
+    let by_regex = |mut request: ConsumerGroupHeartbeatRequest| {
+        (request.subscribed_topic_names, request.subscribed_topic_regex) = (None, Some("t-.*".into()));
+        request
+    };
+    let joined = world.beat(by_regex(joins("a", &[])));
+    assert_eq!((joined.error_code, owned(&joined)), (0, Owned::new()));
+    world.wait(1);
+    assert_eq!(joined.member_epoch, 1, "it is a member before anything is matched");
+    world.now = world.now + Millis(1_000);
+    assert_eq!(owned(&world.beat(stays("a", 1, &Owned::new()))), of(T, &[0]));
+    world.create(U, "t-2", 0..1);
+    world.wait(10_001);
+    let epoch = world.describe_consumer().members[0].member_epoch;
+    world.beat(stays("a", epoch, &of(T, &[0])));
+    world.wait(1_000);
+    let both = world.beat(stays("a", epoch, &of(T, &[0])));
+    assert_eq!(owned(&both), BTreeMap::from([(T, vec![0]), (U, vec![0])]));
+    let mut bad = by_regex(joins("b", &[]));
+    bad.subscribed_topic_regex = Some("(".into());
+    assert_eq!(error(world.beat(bad).error_code), ErrorCode::InvalidRegularExpression);
+}
+
+#[test]
+fn a_group_of_the_other_kind_gives_way_only_when_it_is_empty() {
+    let mut world = World::new();
+    world.create(T, "t", 0..1);
+    world.beat(joins("a", &["t"]));
+    let Response::Join(refused) = world.answer(9, Request::Join(join_request(""))) else { panic!("not a join") };
+    assert_eq!(error(refused.error_code), ErrorCode::InconsistentGroupProtocol);
+    world.beat(stays("a", -1, &Owned::new()));
+    let Response::Join(joined) = world.answer(9, Request::Join(join_request(""))) else { panic!("not a join") };
+    assert_eq!(error(joined.error_code), ErrorCode::MemberIdRequired);
+    assert_eq!(error(world.describe_consumer().error_code), ErrorCode::GroupIdNotFound);
+    assert_eq!(world.beat(joins("a", &["t"])).member_epoch, 2, "the empty classic group gives way");
+    world.reload();
+    assert_eq!(world.describe_consumer().members.len(), 1);
+}
+
+#[test]
+fn whoever_is_silent_or_keeps_what_it_should_give_back_is_removed() {
+    let mut world = World::new();
+    world.create(T, "t", 0..2);
+    world.beat(joins("a", &["t"]));
+    world.wait(SESSION);
+    assert_eq!(world.describe_consumer().group_state, "Empty");
+    let first = world.beat(joins("a", &["t"]));
+    world.now = world.now + Millis(1_000);
+    world.beat(joins("b", &["t"]));
+    for _ in 0..7 {
+        world.beat(stays("a", first.member_epoch, &of(T, &[0, 1])));
+        world.beat(stays("b", first.member_epoch + 1, &Owned::new()));
+        world.wait(10_000);
+    }
+    let members = world.describe_consumer().members;
+    assert_eq!(members.iter().map(|member| member.member_id.as_str()).collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn a_full_group_takes_nobody_in_but_keeps_whom_it_has() {
+    let mut settings = Settings::default();
+    settings.consumer.size_max = 1;
+    let mut world = World::with(settings);
+    world.create(T, "t", 0..1);
+    let first = world.beat(joins("a", &["t"]));
+    assert_eq!(error(world.beat(joins("b", &["t"])).error_code), ErrorCode::GroupMaxSizeReached);
+    assert_eq!(world.beat(stays("a", first.member_epoch, &of(T, &[0]))).error_code, 0);
+}
+
+#[test]
+fn targets_are_made_no_more_often_than_the_interval_of_the_group_allows() {
+    let mut world = World::new();
+    world.create(T, "t", 0..2);
+    world.beat(joins("a", &["t"]));
+    world.set("g", "consumer.assignment.interval.ms", Some("5000"));
+    world.now = world.now + Millis(4_999);
+    let early = world.beat(joins("b", &["t"]));
+    assert_eq!((early.member_epoch, owned(&early)), (2, Owned::new()), "at the epoch of the target that is there");
+    world.now = world.now + Millis(1);
+    assert_eq!(owned(&world.beat(stays("a", 2, &of(T, &[0, 1])))), of(T, &[0]));
+    assert_eq!(world.describe_consumer().assignment_epoch, 3);
+}
+
+#[test]
+fn the_settings_of_a_group_count_more_than_the_brokers() {
+    let mut world = World::new();
+    world.create(T, "t", 0..1);
+    assert_eq!(world.beat(joins("a", &["t"])).heartbeat_interval_ms, 5_000);
+    world.set("g", "consumer.heartbeat.interval.ms", Some("7000"));
+    world.set("g", "consumer.session.timeout.ms", Some("50000"));
+    assert_eq!(world.beat(stays("a", 2, &of(T, &[0]))).heartbeat_interval_ms, 7_000);
+    world.wait(49_999);
+    assert_eq!(world.describe_consumer().group_state, "Stable");
+    world.wait(1);
+    assert_eq!(world.describe_consumer().group_state, "Empty");
+    world.set("g", "consumer.heartbeat.interval.ms", None);
+    assert_eq!(world.beat(joins("a", &["t"])).heartbeat_interval_ms, 5_000);
+}
+
+#[test]
+fn expressions_are_matched_again_when_their_interval_is_over() {
+    let mut settings = Settings::default();
+    settings.consumer.regex_refresh_interval_ms = 20_000;
+    let mut world = World::with(settings);
+    world.create(T, "t-1", 0..1);
+    let mut joining = joins("a", &[]);
+    (joining.subscribed_topic_names, joining.subscribed_topic_regex) = (None, Some("t-.*".into()));
+    world.beat(joining);
+    world.wait(1);
+    let matched_at = world.now - Millis(1);
+    let is_due = |world: &World| world.shard.next_deadline() == Some(world.now);
+    for (after, expected) in [(20_000, false), (20_001, true)] {
+        world.now = matched_at + Millis(after);
+        world.beat(stays("a", 1, &Owned::new()));
+        assert_eq!(is_due(&world), expected, "{after} ms later");
+    }
+}
+
+/// What one member believes.
+#[derive(Debug, Clone)]
+struct Believer {
+    id: String,
+    epoch: i32,
+    owned: Owned,
+    heard: Millis,
+    topics: Vec<&'static str>,
+}
+
+struct Play {
+    world: World,
+    members: Vec<Believer>,
+    born: usize,
+    partitions: BTreeMap<Uuid, i32>,
+    epoch: i32,
+}
+
+impl Play {
+    fn new(seed: u64) -> Play {
+        let mut world = World::new();
+        world.random = Random::from_seed(seed);
+        world.create(T, "t", 0..3);
+        world.create(U, "u", 0..2);
+        let partitions = BTreeMap::from([(T, 3), (U, 2)]);
+        Play { world, members: Vec::new(), born: 0, partitions, epoch: 0 }
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.world.random.below(bound)
+    }
+
+    fn step(&mut self) {
+        let at = if self.members.is_empty() { 0 } else { self.below(self.members.len() as u64) as usize };
+        match self.below(100) {
+            _ if self.members.is_empty() => self.bear(),
+            0..=7 if self.members.len() < 6 => self.bear(),
+            8..=10 => drop(self.members.remove(at)),
+            11..=14 => {
+                let gone = self.members.remove(at);
+                self.world.beat(stays(&gone.id, -1, &Owned::new()));
+            }
+            15..=16 => self.change_topics(),
+            17..=18 => self.world.reload(),
+            19..=22 => self.fail_append(at),
+            23..=69 => {
+                // One answer in ten is lost.
+                let is_lost = self.below(10) == 0;
+                self.beat(at, is_lost);
+            }
+            _ => {
+                let ms = self.below(3_000) as i64;
+                self.world.wait(ms);
+            }
+        }
+        self.check();
+    }
+
+    fn bear(&mut self) {
+        self.born += 1;
+        let topics = [vec!["t"], vec!["t", "u"], vec!["u"]][self.below(3) as usize].clone();
+        let (id, heard) = (format!("m{}", self.born), self.world.now);
+        self.members.push(Believer { id, epoch: 0, owned: Owned::new(), heard, topics });
+        self.beat(self.members.len() - 1, false);
+    }
+
+    fn request(&mut self, at: usize) -> ConsumerGroupHeartbeatRequest {
+        let member = self.members[at].clone();
+        match member.epoch {
+            0 => joins(&member.id, &member.topics),
+            epoch => stays(&member.id, epoch, &member.owned),
+        }
+    }
+
+    fn beat(&mut self, at: usize, is_lost: bool) {
+        let request = self.request(at);
+        let response = self.world.beat(request);
+        let member = &mut self.members[at];
+        if is_lost {
+            return;
+        }
+        member.heard = self.world.now;
+        match error(response.error_code) {
+            ErrorCode::None => {
+                assert!(member.epoch == 0 || response.member_epoch >= member.epoch, "epochs never go back");
+                member.epoch = response.member_epoch;
+                if response.assignment.is_some() {
+                    member.owned = owned(&response);
+                }
+            }
+            ErrorCode::FencedMemberEpoch | ErrorCode::UnknownMemberId | ErrorCode::GroupIdNotFound => {
+                (member.epoch, member.owned) = (0, Owned::new());
+            }
+            other => panic!("unexpected answer: {other}"),
+        }
+    }
+
+    /// What was decided is not written: everything soft is lost.
+    fn fail_append(&mut self, at: usize) {
+        let request = Request::ConsumerHeartbeat(self.request(at));
+        let context =
+            Context { version: 1, client_id: "c".into(), client_address: [10, 0, 0, 1].into(), random: [9; 16] };
+        self.world.shard.handle(self.world.now, Event::Request { to: ReplyTo(0), context, request });
+        self.world.reload();
+    }
+
+    fn change_topics(&mut self) {
+        let topic = if self.below(2) == 0 { (T, "t") } else { (U, "u") };
+        match self.partitions.get(&topic.0).copied() {
+            Some(count) if count > 6 => {
+                self.world.metadata(vec![RemoveTopicRecord { topic_id: topic.0 }.into()]);
+                self.partitions.remove(&topic.0);
+            }
+            Some(count) => {
+                self.world.create(topic.0, topic.1, count..count + 1);
+                self.partitions.insert(topic.0, count + 1);
+            }
+            None => {
+                self.world.create(topic.0, topic.1, 0..2);
+                self.partitions.insert(topic.0, 2);
+            }
+        }
+    }
+
+    /// What only members can see: nobody works on a partition that somebody else works on. Whoever was silent for a
+    /// session knows that it lost everything.
+    fn check(&mut self) {
+        let now = self.world.now;
+        let mut owners: BTreeMap<(Uuid, i32), &str> = BTreeMap::new();
+        for member in self.members.iter().filter(|member| now - member.heard < Millis(SESSION)) {
+            for (topic, partition) in member.owned.iter().flat_map(|(topic, of)| of.iter().map(|one| (*topic, *one))) {
+                let former = owners.insert((topic, partition), &member.id);
+                assert_eq!(former, None, "{topic}-{partition} belongs to {} alone", member.id);
+            }
+        }
+        let group = self.world.describe_consumer();
+        let is_there = group.error_code == 0;
+        assert!(!is_there || group.group_epoch >= self.epoch, "the group epoch never goes back");
+        self.epoch = if is_there { group.group_epoch } else { 0 };
+    }
+
+    /// Left alone, everybody comes to own its target, and together they own everything.
+    fn settle(&mut self) {
+        for _ in 0..40 {
+            self.world.wait(2_000);
+            (0..self.members.len()).for_each(|at| self.beat(at, false));
+            self.check();
+        }
+        let group = self.world.describe_consumer();
+        if self.members.is_empty() {
+            return;
+        }
+        assert_eq!(group.group_state, "Stable");
+        assert!(self.members.iter().all(|member| member.epoch == group.group_epoch), "all are at the group's epoch");
+        let subscribed: BTreeSet<Uuid> = self
+            .members
+            .iter()
+            .flat_map(|member| &member.topics)
+            .map(|name| match *name {
+                "t" => T,
+                _ => U,
+            })
+            .collect();
+        let wanted: usize = subscribed.iter().filter_map(|topic| self.partitions.get(topic)).sum::<i32>() as usize;
+        let held: usize = self.members.iter().flat_map(|member| member.owned.values()).map(Vec::len).sum();
+        assert_eq!(held, wanted, "every partition of a subscribed topic has an owner");
+    }
+}
+
+#[test]
+fn consumer_groups_survive_random_members_lost_answers_and_crashes() {
+    let mut epochs = 0;
+    for seed in 0..80 {
+        eprintln!("seed {seed}");
+        let mut play = Play::new(seed);
+        for _ in 0..500 {
+            play.step();
+        }
+        play.settle();
+        epochs += i64::from(play.epoch);
+    }
+    eprintln!("{epochs} group epochs");
+    assert!(epochs > 2_000, "the runs are of no worth if nothing happens: {epochs}");
+}

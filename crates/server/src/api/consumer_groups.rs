@@ -1,0 +1,68 @@
+//! Consumer groups of KIP-848: their heartbeat and their description.
+//!
+//! Source: `KafkaApis.handleConsumerGroupHeartbeat`, `handleConsumerGroupDescribe`.
+
+use milena_coordinators::group::{Request, Response};
+use milena_metadata::features::GROUP_VERSION;
+use milena_protocol::ErrorCode;
+use milena_protocol::messages::consumer_group_describe_response::DescribedGroup;
+use milena_protocol::messages::{
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse,
+};
+
+use crate::api::groups::{ask, context, partitions};
+use crate::api::operations;
+use crate::dispatch::Call;
+use crate::shards::by_shard;
+use crate::world::World;
+
+/// Trap 139: the protocol needs the cluster's consent (group.version) and the node's
+/// (group.coordinator.rebalance.protocols).
+fn is_enabled<W: World>(call: &Call<'_, W>) -> bool {
+    call.node.settings.serves_consumer_groups && call.node.image().feature(GROUP_VERSION) >= 1
+}
+
+/// A member's sign of life, with what changed about it.
+pub async fn consumer_group_heartbeat<W: World>(
+    call: &Call<'_, W>,
+    request: ConsumerGroupHeartbeatRequest,
+) -> ConsumerGroupHeartbeatResponse {
+    if !is_enabled(call) {
+        let error_code = ErrorCode::UnsupportedVersion.number();
+        return ConsumerGroupHeartbeatResponse { error_code, ..Default::default() };
+    }
+    let group_id = request.group_id.clone();
+    match ask(call, &group_id, Request::ConsumerHeartbeat(request)).await {
+        Response::ConsumerHeartbeat(response) => response,
+        other => unreachable!("the shard answered {other:?}"),
+    }
+}
+
+/// State, epochs and members of consumer groups.
+pub async fn consumer_group_describe<W: World>(
+    call: &Call<'_, W>,
+    request: ConsumerGroupDescribeRequest,
+) -> ConsumerGroupDescribeResponse {
+    let refused = |group_id: &String, error: ErrorCode| DescribedGroup {
+        group_id: group_id.clone(),
+        error_code: error.number(),
+        ..Default::default()
+    };
+    if !is_enabled(call) {
+        let groups = request.group_ids.iter().map(|id| refused(id, ErrorCode::UnsupportedVersion));
+        return ConsumerGroupDescribeResponse { groups: groups.collect(), ..Default::default() };
+    }
+    let (nameless, named): (Vec<String>, Vec<String>) = request.group_ids.into_iter().partition(String::is_empty);
+    let mut groups: Vec<DescribedGroup> = nameless.iter().map(|id| refused(id, ErrorCode::InvalidGroupId)).collect();
+    for (shard, asked) in by_shard(partitions(call.node), &named) {
+        match call.node.shards.ask(shard, context(call), Request::ConsumerDescribe(asked)).await {
+            Response::ConsumerDescribe(described) => groups.extend(described),
+            other => unreachable!("the shard answered {other:?}"),
+        }
+    }
+    for group in groups.iter_mut().filter(|group| request.include_authorized_operations && group.error_code == 0) {
+        group.authorized_operations = operations::GROUP;
+    }
+    ConsumerGroupDescribeResponse { groups, ..Default::default() }
+}
