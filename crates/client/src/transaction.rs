@@ -10,6 +10,8 @@
 
 mod scope;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
