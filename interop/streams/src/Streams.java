@@ -89,10 +89,11 @@ public final class Streams {
         String output = create("joined");
         String table = create("table");
         Map<String, Integer> expected = new TreeMap<>();
+        long hourAgo = System.currentTimeMillis() - 3_600_000;
         try (KafkaProducer<String, String> producer = producer()) {
             for (int key = 0; key < WORDS; key++) {
-                // Older timestamps than the stream's: the table is read first.
-                producer.send(new ProducerRecord<>(table, null, 1L, "word-" + key, "value-" + key));
+                // Older timestamps than the stream's: the table is read first. Not so old that retention takes them away.
+                producer.send(new ProducerRecord<>(table, null, hourAgo, "word-" + key, "value-" + key));
             }
             for (int number = 0; number < records; number++) {
                 producer.send(new ProducerRecord<>(input, number % PARTITIONS, "" + number, word(number)));
