@@ -24,11 +24,16 @@ mod expiry;
 mod init_producer_id;
 mod list;
 mod marking;
+mod pattern;
+#[cfg(test)]
+mod planted;
 mod record;
 pub mod request;
 mod settings;
 mod shard;
 mod state;
+#[cfg(test)]
+mod tests;
 mod timeout;
 
 pub use crate::partition::partition_for;

@@ -23,9 +23,9 @@ mod transactions;
 pub mod validate;
 mod walk;
 
-pub use log::Log;
+pub use log::{LOOKUP_BYTES_MAX, Log};
 pub use milena_protocol::records::TimestampType;
 pub use partition::*;
 pub use producers::{Beginning, Guard};
 pub use settings::{CleanupPolicy, CompressionType, LogSettings};
-pub use validate::{InvalidBatch, Origin, RecordError, Rules, ValidBatch, first_header, validate};
+pub use validate::{InvalidBatch, Origin, RecordError, Rules, ValidBatch, first_header, validate, working_bytes};

@@ -30,8 +30,8 @@ use crate::transactions::{self, Aborted};
 use crate::walk::{Headers, damaged, read_batch};
 use crate::{Flush, FlushToken, FoundOffset, LogSettings, ReadError, Slice, checkpoint, names};
 
-/// Bound on what one batch may inflate to when a record is looked for in it.
-const INFLATED_BYTES_MAX: usize = 256 << 20;
+/// Bound on what one batch may inflate to when a record is looked for in it: the memory that a lookup by time may take.
+pub const LOOKUP_BYTES_MAX: usize = 256 << 20;
 /// Segments behind the active one whose files stay open because somebody reads them.
 const OPEN_SEGMENTS_MAX: usize = 3;
 
@@ -576,7 +576,7 @@ impl<D: Disk> Log<D> {
 
 /// The first record of a batch that is wanted.
 fn find_record(batch: &Batch, position: u64, wanted: impl Fn(&RecordView) -> bool) -> io::Result<Option<FoundOffset>> {
-    for record in batch.records(INFLATED_BYTES_MAX).map_err(|error| damaged(position, &error))? {
+    for record in batch.records(LOOKUP_BYTES_MAX).map_err(|error| damaged(position, &error))? {
         let record = record.map_err(|error| damaged(position, &error))?;
         if wanted(&record) {
             let leader_epoch = batch.header().partition_leader_epoch;

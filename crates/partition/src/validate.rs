@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 use milena_base::Millis;
 use milena_protocol::compression::{Codec, CompressionError};
 use milena_protocol::records::{
-    Batch, BatchBuilder, BatchError, BatchHeader, BatchOptions, Header, LOG_OVERHEAD_BYTES, MAGIC, RecordShape,
-    stamp_timestamp,
+    Attributes, Batch, BatchBuilder, BatchError, BatchHeader, BatchOptions, HEADER_BYTES, Header, LOG_OVERHEAD_BYTES,
+    MAGIC, RecordShape, stamp_timestamp,
 };
 use milena_protocol::{ErrorCode, TopicPartition};
 
@@ -25,6 +25,8 @@ const REBUILT_BYTES_MAX: usize = 64 << 20;
 const RECORD_ERRORS_MAX: usize = 10_000;
 /// The smallest length that any format of Kafka has had.
 const LENGTH_MIN: i32 = 14;
+/// Where the attributes stand in a batch of format 2.
+const ATTRIBUTES_AT: usize = 21;
 /// Where the magic stands, in all formats.
 const MAGIC_AT: usize = 16;
 
@@ -188,6 +190,28 @@ pub fn validate(bytes: Bytes, rules: &Rules<'_>, now: Millis) -> Result<ValidBat
         TimestampType::LogAppendTime => now,
     };
     Ok(ValidBatch { batch, origin: rules.origin, log_append_time })
+}
+
+/// A bound on the memory that [`validate`] takes beside `bytes`, found without inflating anything: what the codec
+/// keeps, and where the records are compressed anew, all of them three times (inflated, built and compressed).
+pub fn working_bytes(bytes: &[u8], compression: CompressionType) -> usize {
+    let Some(records) = bytes.get(HEADER_BYTES..) else { return 0 };
+    let attributes = Attributes(u16::from_be_bytes([bytes[ATTRIBUTES_AT], bytes[ATTRIBUTES_AT + 1]]));
+    let Ok(source) = attributes.compression() else { return 0 };
+    let inflater_bytes = source.inflater_bytes(records);
+    if target_codec(compression, source).0 == source {
+        return inflater_bytes;
+    }
+    let inflated_bytes_max = match source {
+        Codec::None => records.len(),
+        // Deflate's best: 258 bytes for two bits.
+        Codec::Gzip => records.len().saturating_mul(1032),
+        Codec::Lz4 => records.len().saturating_mul(255),
+        Codec::Snappy => records.len().saturating_mul(64),
+        // A block of three bytes may stand for 128 KiB.
+        Codec::Zstd => usize::MAX,
+    };
+    inflater_bytes + 3 * inflated_bytes_max.min(REBUILT_BYTES_MAX)
 }
 
 /// The header of the first batch of `bytes`, before anything is checked: whether it belongs to a transaction must be

@@ -1,5 +1,5 @@
-//! One account of memory for request frames. A frame over [`FREE_FRAME_BYTES`] reserves its size before its
-//! body is read; while nothing is left, that connection is not read, and no other is affected.
+//! An account of memory that is reserved before it is used, by request frames and by work on records. Up to
+//! [`FREE_BYTES`] are free. While nothing is left, whoever needs more waits, and no other is affected.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-/// Frames up to this size need no reservation.
-pub const FREE_FRAME_BYTES: usize = 64 * 1024;
+/// Up to this size no reservation is needed.
+pub const FREE_BYTES: usize = 64 * 1024;
 /// The account counts in units of this size, so that a quarter of any machine's memory fits its counter.
 const UNIT_BYTES: usize = 4 * 1024;
 
-/// The memory that large frames may take together.
+/// Memory that many may take together.
 #[derive(Debug)]
 pub struct Account {
     units: Arc<Semaphore>,
@@ -58,16 +58,16 @@ impl Reserving {
 }
 
 impl Account {
-    /// An account of `size_bytes`, and of one frame of `frame_bytes_max` at the least: else the largest
-    /// frame that is allowed could never be read.
-    pub fn new(size_bytes: usize, frame_bytes_max: usize) -> Account {
-        let units_max = size_bytes.max(frame_bytes_max).div_ceil(UNIT_BYTES).min(Semaphore::MAX_PERMITS);
+    /// An account of `size_bytes`.
+    pub fn new(size_bytes: usize) -> Account {
+        let units_max = size_bytes.div_ceil(UNIT_BYTES).min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
         Account { units: Arc::new(Semaphore::new(units_max)), units_max }
     }
 
-    /// Asks for `size_bytes`. Who asks is served in order, so a large frame is not passed over for ever.
+    /// Asks for `size_bytes`. Who asks is served in order, so that nobody is passed over for ever; who asks for more than
+    /// there is gets all of it.
     pub fn reserve(&self, size_bytes: usize) -> Reserving {
-        if size_bytes <= FREE_FRAME_BYTES {
+        if size_bytes <= FREE_BYTES {
             return Reserving::Granted(None);
         }
         let units = size_bytes.div_ceil(UNIT_BYTES).min(self.units_max) as u32;
@@ -93,10 +93,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_dropped_is_free_again() {
-        let account = Account::new(1 << 20, 1 << 20);
+        let account = Account::new(1 << 20);
         let first = account.reserve(1 << 20).reservation().await;
         assert_eq!(account.reserved_bytes(), 1 << 20);
-        let mut second = pin!(account.reserve(FREE_FRAME_BYTES + 1).reservation());
+        let mut second = pin!(account.reserve(FREE_BYTES + 1).reservation());
         let waits = poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending())).await;
         assert!(waits, "nothing is left");
         drop(first);
@@ -104,8 +104,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn small_frames_are_free() {
-        let account = Account::new(0, 0);
-        assert!(account.reserve(FREE_FRAME_BYTES).reservation().await.is_none());
+    async fn more_than_there_is_goes_alone() {
+        let account = Account::new(1 << 20);
+        let small = account.reserve(FREE_BYTES + 1).reservation().await;
+        let mut large = pin!(account.reserve(1 << 30).reservation());
+        let waits = poll_fn(|context| Poll::Ready(large.as_mut().poll(context).is_pending())).await;
+        assert!(waits, "another one has some");
+        drop(small);
+        assert!(large.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_little_is_free() {
+        let account = Account::new(0);
+        assert!(account.reserve(FREE_BYTES).reservation().await.is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! Turns answers into bytes on a socket: pieces of memory as they are, ranges of files through one reused
-//! buffer. Warm pages are read at once; only what would wait for the disk goes to the pool.
+//! buffer. Warm pages are read at once; only what would wait for the disk goes to the pool. Memory that a slow reader
+//! keeps is counted, see [`crate::answers`].
 
 use std::io;
 use std::sync::Arc;
@@ -10,12 +11,20 @@ use milena_base::{Disk, DiskFile};
 use milena_protocol::wire::Segment;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use crate::answers::{Answers, Room};
+use crate::node::Node;
 use crate::world::{World, on_pool};
 
-/// Output is collected up to this size before it is written.
+/// Output is collected up to this size before it is written, as long as there is room for answers.
 const OUTPUT_BYTES: usize = 128 * 1024;
+/// Up to this size always.
+const FREE_OUTPUT_BYTES: usize = 16 * 1024;
+/// Whoever holds room while others wait for it must take [`PACE_BYTES`], or all there is, in this time.
+const PACE: Duration = Duration::from_secs(10);
+/// See [`PACE`]; together some 100 KB/s.
+const PACE_BYTES: usize = 1 << 20;
 /// What an idle connection keeps of its output buffer.
 const IDLE_OUTPUT_BYTES: usize = 4 * 1024;
 
@@ -35,6 +44,19 @@ pub struct Answer<D: Disk> {
     pub segments: Vec<Segment>,
     /// The ranges, found by the id of an external segment.
     pub ranges: Vec<FileRange<D>>,
+    /// For what is in memory, unless that is little.
+    pub room: Option<Room>,
+}
+
+impl<D: Disk> Answer<D> {
+    /// Bytes that are held in memory.
+    pub fn memory_bytes(&self) -> usize {
+        let bytes = self.segments.iter().map(|segment| match segment {
+            Segment::Bytes(bytes) => bytes.len(),
+            Segment::External(_) => 0,
+        });
+        bytes.sum()
+    }
 }
 
 /// The writing half of a connection: collects output and writes it in large pieces.
@@ -43,6 +65,8 @@ pub struct Output {
     buffer: Vec<u8>,
     /// How much of it waits to be written.
     filled: usize,
+    /// For a buffer above [`FREE_OUTPUT_BYTES`].
+    room: Option<Room>,
     /// A reader that takes nothing for this long is gone.
     stall_max: Duration,
 }
@@ -50,41 +74,56 @@ pub struct Output {
 impl Output {
     /// An empty output whose reader may take nothing for `stall_max`.
     pub fn new(stall_max: Duration) -> Output {
-        Output { buffer: Vec::new(), filled: 0, stall_max }
+        Output { buffer: Vec::new(), filled: 0, room: None, stall_max }
     }
 
     /// Adds an answer; writes what no longer fits the buffer.
     pub async fn send<W: World, S: AsyncWrite + Unpin>(
         &mut self,
-        world: &W,
+        node: &Node<W>,
         stream: &mut S,
         answer: Answer<W::Disk>,
     ) -> io::Result<()> {
+        let answers = &node.memory.answers;
         for segment in answer.segments {
             match segment {
-                Segment::Bytes(bytes) => self.send_bytes(stream, &bytes).await?,
+                Segment::Bytes(bytes) => self.send_bytes(answers, stream, &bytes, answer.room.is_some()).await?,
                 Segment::External(external) => {
-                    self.send_range::<W, S>(world, stream, &answer.ranges[external.id]).await?;
+                    self.send_range::<W, S>(node, stream, &answer.ranges[external.id]).await?;
                 }
             }
         }
         Ok(())
     }
 
-    async fn send_bytes<S: AsyncWrite + Unpin>(&mut self, stream: &mut S, bytes: &Bytes) -> io::Result<()> {
-        if self.filled + bytes.len() > OUTPUT_BYTES {
-            self.flush(stream).await?;
+    async fn send_bytes<S: AsyncWrite + Unpin>(
+        &mut self,
+        answers: &Answers,
+        stream: &mut S,
+        bytes: &Bytes,
+        has_room: bool,
+    ) -> io::Result<()> {
+        if self.filled + bytes.len() > self.capacity(answers, bytes.len()) {
+            self.flush(answers, stream).await?;
         }
-        if bytes.len() > OUTPUT_BYTES {
-            return write(stream, bytes, self.stall_max).await;
+        if bytes.len() > self.capacity(answers, bytes.len()) {
+            return write(stream, bytes, self.stall_max, has_room.then_some(answers)).await;
         }
-        self.room(bytes.len()).copy_from_slice(bytes);
+        self.next(bytes.len()).copy_from_slice(bytes);
         self.filled += bytes.len();
         Ok(())
     }
 
+    /// How large the buffer may become, where `wanted` more bytes are to be added.
+    fn capacity(&mut self, answers: &Answers, wanted: usize) -> usize {
+        if self.room.is_none() && self.filled + wanted > FREE_OUTPUT_BYTES {
+            self.room = answers.try_take(OUTPUT_BYTES);
+        }
+        if self.room.is_some() { OUTPUT_BYTES } else { FREE_OUTPUT_BYTES }
+    }
+
     /// The next `wanted` bytes of the buffer.
-    fn room(&mut self, wanted: usize) -> &mut [u8] {
+    fn next(&mut self, wanted: usize) -> &mut [u8] {
         let end = self.filled + wanted;
         if self.buffer.len() < end {
             self.buffer.resize(end.next_power_of_two().clamp(IDLE_OUTPUT_BYTES, OUTPUT_BYTES), 0);
@@ -95,22 +134,24 @@ impl Output {
     /// Copies a range into the socket, one buffer at a time.
     async fn send_range<W: World, S: AsyncWrite + Unpin>(
         &mut self,
-        world: &W,
+        node: &Node<W>,
         stream: &mut S,
         range: &FileRange<W::Disk>,
     ) -> io::Result<()> {
+        let answers = &node.memory.answers;
         let mut sent = 0;
         while sent < range.size_bytes {
-            if self.filled == OUTPUT_BYTES {
-                self.flush(stream).await?;
+            let capacity = self.capacity(answers, range.size_bytes - sent);
+            if self.filled >= capacity {
+                self.flush(answers, stream).await?;
                 // One reader of a large range must not keep its core from everybody else on it.
                 yield_now().await;
             }
-            let wanted = (range.size_bytes - sent).min(OUTPUT_BYTES - self.filled);
+            let wanted = (range.size_bytes - sent).min(capacity - self.filled);
             let position = range.position + sent as u64;
-            let read = match range.file.read_cached_at(self.room(wanted), position)? {
+            let read = match range.file.read_cached_at(self.next(wanted), position)? {
                 Some(read) if read > 0 => read,
-                _ => self.read_cold::<W>(world, range, position, wanted).await?,
+                _ => self.read_cold::<W>(&*node.world, range, position, wanted).await?,
             };
             self.filled += read;
             sent += read;
@@ -142,31 +183,65 @@ impl Output {
     }
 
     /// Writes everything collected so far.
-    pub async fn flush<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> io::Result<()> {
-        if self.filled > 0 {
-            write(stream, &self.buffer[..self.filled], self.stall_max).await?;
-            self.filled = 0;
-        }
-        Ok(())
+    pub async fn flush<S: AsyncWrite + Unpin>(&mut self, answers: &Answers, stream: &mut S) -> io::Result<()> {
+        // What could not be written is not tried again: nobody knows how much of it has arrived.
+        let filled = std::mem::take(&mut self.filled);
+        let has_room = self.room.is_some();
+        write(stream, &self.buffer[..filled], self.stall_max, has_room.then_some(answers)).await
     }
 
     /// Gives memory back that an idle connection does not need.
     pub fn shrink(&mut self) {
         if self.filled == 0 && self.buffer.len() > IDLE_OUTPUT_BYTES {
             self.buffer = Vec::new();
+            self.room = None;
         }
     }
 }
 
-/// Writes all of `bytes`, as long as the reader takes some now and then.
-async fn write<S: AsyncWrite + Unpin>(stream: &mut S, mut bytes: &[u8], stall_max: Duration) -> io::Result<()> {
+/// Writes all of `bytes`, as long as the reader takes some now and then; and goes on at a pace where it keeps room, the
+/// `answers`, that others wait for.
+async fn write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    mut bytes: &[u8],
+    stall_max: Duration,
+    answers: Option<&Answers>,
+) -> io::Result<()> {
+    let mut paced = Pace { since: Instant::now(), bytes: 0 };
+    let mut stalled_since = paced.since;
     while !bytes.is_empty() {
-        match timeout(stall_max, stream.write(bytes)).await {
+        match timeout(PACE.min(stall_max), stream.write(bytes)).await {
             Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(Ok(written)) => bytes = &bytes[written..],
+            Ok(Ok(written)) => {
+                bytes = &bytes[written..];
+                paced.bytes += written;
+                stalled_since = Instant::now();
+            }
             Ok(Err(error)) => return Err(error),
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(_) if stalled_since.elapsed() >= stall_max => return Err(io::ErrorKind::TimedOut.into()),
+            Err(_) => {}
+        }
+        if paced.is_missed() && answers.is_some_and(Answers::is_wanted) {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the reader is too slow, and others wait for memory"));
         }
     }
     Ok(())
+}
+
+/// How a reader goes on.
+struct Pace {
+    since: Instant,
+    bytes: usize,
+}
+
+impl Pace {
+    /// Whether a stretch is over in which too little was taken.
+    fn is_missed(&mut self) -> bool {
+        if self.bytes < PACE_BYTES && self.since.elapsed() < PACE {
+            return false;
+        }
+        let missed = self.bytes < PACE_BYTES;
+        *self = Pace { since: Instant::now(), bytes: 0 };
+        missed
+    }
 }

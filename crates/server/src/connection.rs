@@ -126,7 +126,7 @@ impl<W: World> Connection<W> {
         tokio::select! {
             biased;
             outcome = pipeline.first() => Next::Answered(outcome),
-            frame = frames.next(stream, &node.account, || output.shrink()), if has_room => Next::Arrived(frame),
+            frame = frames.next(stream, &node.memory.frames, || output.shrink()), if has_room => Next::Arrived(frame),
         }
     }
 
@@ -158,7 +158,7 @@ impl<W: World> Connection<W> {
         if let Some(progress) = at_once.await {
             return Ok(progress);
         }
-        output.flush(stream).await.map_err(FrameError::Io)?;
+        output.flush(&node.memory.answers, stream).await.map_err(FrameError::Io)?;
         match may_wait_long(key) {
             true => Ok(wait_for(pending, stream, frames).await?),
             // What the peer has sent is done, also if it went away since.
@@ -178,7 +178,7 @@ impl<W: World> Connection<W> {
     async fn settle(&mut self, outcome: Outcome<W::Disk>) -> Result<(), End> {
         match outcome {
             Outcome::Answer(answer) => {
-                let sent = self.output.send(&*self.node.world, &mut self.stream, answer).await;
+                let sent = self.output.send(&self.node, &mut self.stream, answer).await;
                 sent.map_err(|error| FrameError::Io(error).into())
             }
             Outcome::Silence => Ok(()),
@@ -191,7 +191,8 @@ impl<W: World> Connection<W> {
     }
 
     async fn flush(&mut self) -> Result<(), End> {
-        Ok(self.output.flush(&mut self.stream).await.map_err(FrameError::Io)?)
+        let flushed = self.output.flush(&self.node.memory.answers, &mut self.stream).await;
+        Ok(flushed.map_err(FrameError::Io)?)
     }
 }
 

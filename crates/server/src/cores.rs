@@ -21,6 +21,8 @@ use crate::world::{Job, Listener, Place, Task, World};
 const BACKLOG: i32 = 1024;
 /// Threads that may wait for the disk at the same time.
 const POOL_THREADS: usize = 8;
+/// How much memory there is taken to be where the system does not tell.
+const MEMORY_BYTES_UNTOLD: u64 = 4 << 30;
 /// Coordinator threads: shards are many and small, and one thread serves many of them.
 const COORDINATOR_THREADS: usize = 2;
 
@@ -116,6 +118,10 @@ impl World for Machine {
 
     fn cores(&self) -> usize {
         self.cores.len()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        milena_disk::memory_limit_bytes().unwrap_or(MEMORY_BYTES_UNTOLD)
     }
 
     fn listen(&self, address: SocketAddr) -> io::Result<SocketListener> {

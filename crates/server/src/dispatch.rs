@@ -11,6 +11,7 @@ use milena_protocol::{ApiKey, Message};
 use tokio::time::Instant;
 
 use crate::answer::{Answer, FileRange};
+use crate::answers::FREE_ANSWER_BYTES;
 use crate::api;
 use crate::connection::Peer;
 use crate::node::Node;
@@ -57,6 +58,9 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DescribeTopicPartitions,
 ];
 
+/// A request above this size waits for room before it is answered.
+const LARGE_REQUEST_BYTES: usize = 16 * 1024;
+
 /// What becomes of a request.
 pub enum Outcome<D: Disk> {
     /// It is answered.
@@ -90,7 +94,7 @@ impl AnswerHeader {
     /// Encodes an answer whose external records are `ranges`.
     pub fn answer<M: Message, D: Disk>(&self, response: &M, ranges: Vec<FileRange<D>>) -> Outcome<D> {
         match response_frame(self.key, response, self.version, self.correlation_id) {
-            Ok(segments) => Outcome::Answer(Answer { segments, ranges }),
+            Ok(segments) => Outcome::Answer(Answer { segments, ranges, room: None }),
             // A mistake of ours: the answer says something that its version has no words for.
             Err(error) => {
                 tracing::error!(api = self.key.name(), version = self.version, %error, "answer not sent");
@@ -157,7 +161,7 @@ pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) 
     node.metrics.requested(call.key);
     if call.key != ApiKey::Produce {
         let started = Instant::now();
-        let outcome = answer(&call, decoder).await;
+        let outcome = answer_within_bounds(&call, decoder).await;
         node.metrics.answered(call.key, started.elapsed());
         return Progress::Done(outcome);
     }
@@ -191,6 +195,58 @@ fn accept<'a, W: World>(
         return Err(call.answer(&api::api_versions::unsupported_version()));
     }
     Ok(call)
+}
+
+/// Answers every request but Produce, with no more memory than the node has for answers. Nobody knows how large an
+/// answer will be before it is made: one that finds no room is thrown away, and made again when there is some.
+async fn answer_within_bounds<W: World>(call: &Call<'_, W>, decoder: Decoder) -> Outcome<W::Disk> {
+    let answers = &call.node.memory.answers;
+    if decoder.remaining() > LARGE_REQUEST_BYTES && answers.try_take(0).is_none() {
+        // What names very many things may be answered at length, and not every answer can be made again.
+        drop(answers.room(0).await);
+    }
+    let size_bytes = match answer_in_turn(call, decoder.clone()).await {
+        Outcome::Answer(answer) if answer.memory_bytes() > FREE_ANSWER_BYTES => {
+            let size_bytes = answer.memory_bytes();
+            let room = if may_repeat(call.key) { answers.try_take(size_bytes) } else { Some(answers.take(size_bytes)) };
+            match room {
+                Some(room) => return Outcome::Answer(Answer { room: Some(room), ..answer }),
+                None => size_bytes,
+            }
+        }
+        outcome => return outcome,
+    };
+    let mut room = answers.room(size_bytes).await;
+    match answer_in_turn(call, decoder).await {
+        Outcome::Answer(answer) => {
+            room.resize(answer.memory_bytes());
+            Outcome::Answer(Answer { room: Some(room), ..answer })
+        }
+        outcome => outcome,
+    }
+}
+
+/// Whether a request changes nothing, and can be answered twice.
+fn may_repeat(key: ApiKey) -> bool {
+    matches!(
+        key,
+        ApiKey::ListOffsets
+            | ApiKey::Metadata
+            | ApiKey::OffsetFetch
+            | ApiKey::DescribeGroups
+            | ApiKey::ListGroups
+            | ApiKey::OffsetForLeaderEpoch
+            | ApiKey::DescribeConfigs
+            | ApiKey::DescribeProducers
+            | ApiKey::DescribeTopicPartitions
+    )
+}
+
+/// What is read from the groups' coordinators is made on their threads: only so much at the same time.
+async fn answer_in_turn<W: World>(call: &Call<'_, W>, decoder: Decoder) -> Outcome<W::Disk> {
+    let is_read = matches!(call.key, ApiKey::OffsetFetch | ApiKey::DescribeGroups | ApiKey::ListGroups);
+    let _turn = if is_read { Some(call.node.memory.answers.read().await) } else { None };
+    answer(call, decoder).await
 }
 
 /// Answers every request but Produce.

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-use crate::account::{Account, FREE_FRAME_BYTES, Reservation, Reserving};
+use crate::account::{Account, FREE_BYTES, Reservation, Reserving};
 
 /// What an idle connection keeps.
 const IDLE_BUFFER_BYTES: usize = 4 * 1024;
@@ -76,7 +76,7 @@ impl Frames {
     /// The next frame if it has arrived already.
     pub fn arrived(&mut self) -> Result<Option<RequestFrame>, FrameError> {
         match self.announced()? {
-            Some(size) if self.buffer.len() >= SIZE_BYTES + size && size <= FREE_FRAME_BYTES => {
+            Some(size) if self.buffer.len() >= SIZE_BYTES + size && size <= FREE_BYTES => {
                 Ok(Some(RequestFrame { bytes: self.cut(size), reservation: None }))
             }
             _ => Ok(None),
@@ -154,7 +154,7 @@ impl Frames {
         stream: &mut S,
         idle: &mut impl FnMut(),
     ) -> Result<(), FrameError> {
-        self.buffer.reserve(self.likely_bytes.clamp(IDLE_BUFFER_BYTES, FREE_FRAME_BYTES));
+        self.buffer.reserve(self.likely_bytes.clamp(IDLE_BUFFER_BYTES, FREE_BYTES));
         let read = match timeout(SHRINK_AFTER, stream.read_buf(&mut self.buffer)).await {
             Ok(read) => read?,
             Err(_) => {
@@ -192,7 +192,7 @@ mod tests {
     async fn frames_that_arrive_together_are_cut_apart() {
         let (mut near, mut far) = duplex(1024);
         far.write_all(&[0, 0, 0, 1, 7, 0, 0, 0, 2, 8, 9]).await.expect("room");
-        let (mut frames, account) = (frames(), Account::new(0, 0));
+        let (mut frames, account) = (frames(), Account::new(0));
         assert_eq!(frames.next(&mut near, &account, || ()).await.expect("a frame").bytes.as_ref(), [7]);
         assert_eq!(frames.arrived().expect("valid").expect("here already").bytes.as_ref(), [8, 9]);
         assert!(frames.arrived().expect("valid").is_none());
@@ -200,8 +200,8 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_stops_to_wait_for_a_frame_loses_neither_bytes_nor_memory() {
-        let size = FREE_FRAME_BYTES + 1;
-        let account = Account::new(size, size);
+        let size = FREE_BYTES + 1;
+        let account = Account::new(size);
         let taken = account.reserve(size).reservation().await;
         let (mut near, mut far) = duplex(2 * size);
         far.write_all(&(size as u32).to_be_bytes()).await.expect("room");
@@ -227,7 +227,7 @@ mod tests {
         for size in [-1, (1 << 20) + 1, i32::MAX] {
             let (mut near, mut far) = duplex(1024);
             far.write_all(&i32::to_be_bytes(size)).await.expect("room");
-            let error = frames().next(&mut near, &Account::new(0, 0), || ()).await.expect_err("not allowed");
+            let error = frames().next(&mut near, &Account::new(0), || ()).await.expect_err("not allowed");
             assert!(matches!(error, FrameError::Size { size_bytes, .. } if size_bytes == size));
         }
     }
@@ -241,7 +241,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
-        let error = frames().next(&mut near, &Account::new(0, 0), || ()).await.expect_err("too slow");
+        let error = frames().next(&mut near, &Account::new(0), || ()).await.expect_err("too slow");
         assert!(matches!(error, FrameError::Idle));
         drop(near);
         trickle.await.expect("the sender notices");
@@ -251,7 +251,7 @@ mod tests {
     async fn a_half_sent_frame_does_not_stay_for_ever() {
         let (mut near, mut far) = duplex(1024);
         far.write_all(&[0, 0, 0, 9, 1]).await.expect("room");
-        let error = frames().next(&mut near, &Account::new(0, 0), || ()).await.expect_err("it stalls");
+        let error = frames().next(&mut near, &Account::new(0), || ()).await.expect_err("it stalls");
         assert!(matches!(error, FrameError::Idle));
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod answer;
+pub mod answers;
 pub mod api;
 mod applier;
 mod auto_create;
@@ -21,6 +22,7 @@ mod http;
 mod listener;
 mod loading;
 pub mod markers;
+pub mod memory;
 pub mod metadata_log;
 pub mod metrics;
 pub mod node;
@@ -35,6 +37,7 @@ pub mod startup;
 mod upkeep;
 pub mod verification;
 pub mod watch;
+pub mod work;
 pub mod world;
 
 pub use node::{Running, StartError, start};

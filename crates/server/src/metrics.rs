@@ -20,12 +20,18 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::dispatch::SERVED;
+use crate::memory::Memory;
 use crate::node::Node;
 use crate::world::World;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ApiLabel {
     api: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShareLabel {
+    share: &'static str,
 }
 
 /// The counters of one node.
@@ -46,8 +52,8 @@ pub struct Metrics {
     pub partitions: Gauge,
     /// Those of them that cannot be used.
     pub partitions_offline: Gauge,
-    /// Memory reserved for request frames, in bytes.
-    pub reserved_bytes: Gauge<i64>,
+    /// Memory that requests take, in bytes.
+    reserved_bytes: Family<ShareLabel, Gauge>,
     /// Last offset of the metadata log that was applied.
     pub metadata_offset: Gauge<i64>,
 }
@@ -77,7 +83,7 @@ impl Metrics {
             fetched_bytes: Counter::default(),
             partitions: Gauge::default(),
             partitions_offline: Gauge::default(),
-            reserved_bytes: Gauge::default(),
+            reserved_bytes: Family::default(),
             metadata_offset: Gauge::default(),
             registry,
         };
@@ -94,7 +100,7 @@ impl Metrics {
         registry.register_with_unit("fetched", "Records sent", bytes.clone(), self.fetched_bytes.clone());
         registry.register("partitions", "Replicas on this node", self.partitions.clone());
         registry.register("partitions_offline", "Replicas that cannot be used", self.partitions_offline.clone());
-        registry.register_with_unit("reserved", "Memory for request frames", bytes, self.reserved_bytes.clone());
+        registry.register_with_unit("reserved", "Memory for requests", bytes, self.reserved_bytes.clone());
         registry.register("metadata_offset", "Last applied metadata offset", self.metadata_offset.clone());
         self
     }
@@ -124,7 +130,12 @@ pub(crate) async fn told<W: World>(node: &Node<W>) -> String {
     let replicas = node.partitions.all();
     node.metrics.partitions.set(replicas.len() as i64);
     node.metrics.partitions_offline.set(replicas.iter().filter(|replica| replica.is_offline()).count() as i64);
-    node.metrics.reserved_bytes.set(node.account.reserved_bytes() as i64);
+    let Memory { frames, answers, work } = &node.memory;
+    let shares =
+        [("frames", frames.reserved_bytes()), ("answers", answers.held_bytes()), ("work", work.reserved_bytes())];
+    for (share, bytes) in shares {
+        node.metrics.reserved_bytes.get_or_create(&ShareLabel { share }).set(bytes as i64);
+    }
     let mut text = node.metrics.text();
     topics::begin(&mut text, "milena_groups");
     for (state, count) in groups::count(node).await {

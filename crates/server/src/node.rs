@@ -12,14 +12,14 @@ use milena_coordinators::transaction::TransactionShard;
 use milena_metadata::image::Image;
 use milena_partition::Marks;
 use milena_protocol::{BrokerEpoch, Offset, TopicPartition, Uuid};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
-use crate::account::Account;
 use crate::auto_create::InFlight;
 use crate::control::{ControlError, ControlHandle, control, report};
 use crate::directory::{Directory, DirectoryError};
 use crate::listener::{self, Connections};
+use crate::memory::{self, Memory};
 use crate::metrics::Metrics;
 use crate::offenders::Offenders;
 use crate::partitions::{Partitions, Replica};
@@ -54,12 +54,10 @@ pub struct Node<W: World> {
     pub shards: Shards<W, GroupShard>,
     /// The door to the transaction coordinator.
     pub transactions: Shards<W, TransactionShard>,
-    /// Compressed batches that may be looked into at the same time: as many as there are cores.
-    pub inflating: Arc<Semaphore>,
     /// Fetch sessions.
     pub sessions: Sessions,
-    /// Memory for request frames.
-    pub account: Account,
+    /// What requests may take.
+    pub memory: Memory,
     /// Open connections.
     pub connections: Connections,
     /// Counters.
@@ -157,6 +155,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     let opened = on_pool(&*world, move || startup::open(&open_world, &open_settings)).await?;
     let Opened { meta, directory, leftovers, parts, start, tail } = opened;
     let directory_id = meta.directory;
+    let memory_bytes = settings.memory_bytes.unwrap_or_else(|| memory::default_bytes(world.memory_bytes()));
     let kraft_version = i16::from(parts.voters.is_some());
     let (control, control_thread, changes) = control(parts);
     let (shards, group_mailboxes) = Shards::new();
@@ -169,9 +168,8 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
         control,
         shards,
         transactions,
-        inflating: Arc::new(Semaphore::new(world.cores())),
         sessions: Sessions::new(settings.fetch_sessions_max),
-        account: Account::new(settings.memory_bytes, settings.request_bytes_max),
+        memory: Memory::new(memory_bytes, settings.request_bytes_max, world.cores()),
         connections: Connections::default(),
         metrics: Metrics::new(),
         offenders: Offenders::default(),
@@ -191,7 +189,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     join(&node, directory_id).await?;
     doors.serve(&node);
     node.world.spawn(Place::Background, Box::pin(upkeep::run(Arc::clone(&node), leftovers)));
-    info!(cluster = node.cluster_id, node = %node.settings.node_id, ?addresses, "serving");
+    info!(cluster = node.cluster_id, node = %node.settings.node_id, ?addresses, memory_bytes, "serving");
     Ok(Running { node, ended, addresses, metrics_address })
 }
 

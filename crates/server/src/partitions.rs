@@ -14,15 +14,15 @@ use bytes::Bytes;
 use milena_base::{Disk, Millis};
 use milena_partition::{
     AppendError, Appended, CompressionType, DeleteRecordsError, EpochEnd, FoundOffset, InvalidBatch, Isolation,
-    LogSettings, Marks, OffsetSpec, Origin, Partition, ReadError, ReadInfo, ReadRequest, Rules, ValidBatch, Voucher,
-    is_disk_full, validate,
+    LOOKUP_BYTES_MAX, LogSettings, Marks, OffsetSpec, Origin, Partition, ReadError, ReadInfo, ReadRequest, Rules,
+    ValidBatch, Voucher, is_disk_full, validate, working_bytes,
 };
 use milena_protocol::{ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
 
 use crate::durability::{Durability, Flushes};
 use crate::watch::Watch;
+use crate::work::Work;
 use crate::world::{World, on_pool};
 
 /// Byte of a batch's header that holds the low attribute bits; the lowest three name the codec.
@@ -91,8 +91,8 @@ pub struct Replica<D: Disk> {
     waiters: Mutex<Waiters>,
     /// The last append failed at the disk, and that was said.
     refuses: AtomicBool,
-    /// Shared by all replicas: how many batches may be inflated at the same time.
-    inflating: Arc<Semaphore>,
+    /// Shared by all replicas.
+    work: Arc<Work>,
     flushes: Flushes,
     /// Bytes sent to readers.
     fetched_bytes: AtomicU64,
@@ -133,8 +133,8 @@ impl<D: Disk> Drop for Waiting<D> {
 }
 
 impl<D: Disk> Replica<D> {
-    /// Around an opened partition. `inflating` bounds how many compressed batches are looked into at the same time.
-    pub fn new(partition: Partition<D>, inflating: &Arc<Semaphore>) -> Arc<Replica<D>> {
+    /// Around an opened partition. Whatever has to be inflated waits for its turn in `work`.
+    pub fn new(partition: Partition<D>, work: &Arc<Work>) -> Arc<Replica<D>> {
         Arc::new(Replica {
             topic_partition: partition.topic_partition().clone(),
             topic_id: partition.topic_id(),
@@ -143,7 +143,7 @@ impl<D: Disk> Replica<D> {
             partition: Mutex::new(Some(partition)),
             waiters: Mutex::default(),
             refuses: AtomicBool::new(false),
-            inflating: Arc::clone(inflating),
+            work: Arc::clone(work),
             fetched_bytes: AtomicU64::new(0),
         })
     }
@@ -153,7 +153,7 @@ impl<D: Disk> Replica<D> {
         topic_partition: TopicPartition,
         topic_id: Uuid,
         settings: LogSettings,
-        inflating: &Arc<Semaphore>,
+        work: &Arc<Work>,
     ) -> Arc<Replica<D>> {
         let flushes = Flushes::new(Offset(0));
         flushes.fail();
@@ -165,7 +165,7 @@ impl<D: Disk> Replica<D> {
             partition: Mutex::new(None),
             waiters: Mutex::default(),
             refuses: AtomicBool::new(true),
-            inflating: Arc::clone(inflating),
+            work: Arc::clone(work),
             fetched_bytes: AtomicU64::new(0),
         })
     }
@@ -268,7 +268,8 @@ impl<D: Disk> Replica<D> {
         let now = world.now();
         let replica = Arc::clone(self);
         let compressed = bytes.get(ATTRIBUTES_BYTE).is_some_and(|attributes| attributes & 7 != 0);
-        let changes = self.settings.load().compression != CompressionType::Producer;
+        let compression = self.settings.load().compression;
+        let working_bytes = working_bytes(&bytes, compression);
         let check = move || {
             let settings = replica.settings.load();
             let rules = Rules {
@@ -277,11 +278,10 @@ impl<D: Disk> Replica<D> {
             };
             validate(bytes, &rules, now)
         };
-        if !compressed && !changes {
+        if !compressed && compression == CompressionType::Producer {
             return Ok(check()?);
         }
-        // A few bytes may inflate to very many: never on a data core, and only so many at the same time.
-        let _turn = self.inflating.acquire().await.expect("the semaphore is never closed");
+        let _turn = self.work.turn(working_bytes).await;
         Ok(on_pool(world, check).await?)
     }
 
@@ -401,7 +401,10 @@ impl<D: Disk> Replica<D> {
         let replica = Arc::clone(self);
         let find = move || replica.with(|partition| partition.offset_for(spec, isolation, current));
         match spec {
-            OffsetSpec::Timestamp(_) | OffsetSpec::MaxTimestamp => on_pool(world, find).await,
+            OffsetSpec::Timestamp(_) | OffsetSpec::MaxTimestamp => {
+                let _memory = self.work.memory(LOOKUP_BYTES_MAX).await;
+                on_pool(world, find).await
+            }
             _ => find(),
         }
     }

@@ -27,8 +27,8 @@ pub const OWN_KEYS: &[OwnKey] = &[
     },
     OwnKey {
         name: "memory.request.bytes",
-        default: "1073741824",
-        doc: "Memory that request frames above 64 KiB may take together, in bytes; never less than one frame of socket.request.max.bytes.",
+        default: "a quarter of the memory",
+        doc: "Memory that requests may take together, in bytes: a half for frames above 64 KiB, and never less than one of socket.request.max.bytes, a quarter for answers, a quarter for work on compressed records. Unless set, a quarter of what the process may use (the limit of its control group, or the machine's memory), from 64 MiB to 4 GiB.",
     },
     OwnKey {
         name: "metrics.listen",
@@ -45,8 +45,6 @@ pub const OWN_KEYS: &[OwnKey] = &[
 const DATA_DIR: &str = "milena-data";
 /// Where the node listens if nobody says.
 const LISTENERS: &str = "PLAINTEXT://127.0.0.1:9092";
-/// Memory for request frames if nobody says.
-const MEMORY_BYTES: usize = 1 << 30;
 /// Partitions with metrics of their own if nobody says.
 const METRICS_PARTITIONS_MAX: usize = 1000;
 
@@ -175,8 +173,8 @@ pub struct Settings {
     pub producer_expiry_ms: i64,
     /// Settings of the metadata log.
     pub metadata: MetadataLogSettings,
-    /// Memory for large request frames, in bytes (ours: `memory.request.bytes`).
-    pub memory_bytes: usize,
+    /// Memory for requests, in bytes (ours: `memory.request.bytes`); a part of all there is if nobody says.
+    pub memory_bytes: Option<usize>,
 }
 
 /// The values in force: what was given, else Kafka's default.
@@ -236,7 +234,7 @@ impl Settings {
             data_dir: data_dir(&file)?,
             listeners: listeners(&file)?,
             metrics_listen: file.get("metrics.listen").map(|value| address("metrics.listen", value)).transpose()?,
-            metrics_partitions_max: own_number(&file, "metrics.partitions.max", METRICS_PARTITIONS_MAX)?,
+            metrics_partitions_max: own_number(&file, "metrics.partitions.max")?.unwrap_or(METRICS_PARTITIONS_MAX),
             rack: file.get("broker.rack").cloned(),
             request_bytes_max: values.count("socket.request.max.bytes")?,
             connection_idle_max: idle_max(&values)?,
@@ -270,7 +268,7 @@ impl Settings {
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
             producer_expiry_ms: values.number("producer.id.expiration.ms")?,
             metadata: metadata_log(&values)?,
-            memory_bytes: own_number(&file, "memory.request.bytes", MEMORY_BYTES)?,
+            memory_bytes: own_number(&file, "memory.request.bytes")?,
             file: BTreeMap::new(),
         };
         if file.get("process.roles").is_some_and(|roles| roles.split(',').map(str::trim).all(|role| role != "broker")) {
@@ -325,12 +323,10 @@ fn data_dir(file: &BTreeMap<String, String>) -> Result<PathBuf, SettingsError> {
     }
 }
 
-/// A number of our own: as given, else `usual`.
-fn own_number(file: &BTreeMap<String, String>, key: &str, usual: usize) -> Result<usize, SettingsError> {
-    match file.get(key) {
-        Some(value) => value.trim().parse().map_err(|error| wrong(key, value, error)),
-        None => Ok(usual),
-    }
+/// A number of our own, if it is given.
+fn own_number(file: &BTreeMap<String, String>, key: &str) -> Result<Option<usize>, SettingsError> {
+    let parsed = |value: &String| value.trim().parse().map_err(|error| wrong(key, value, error));
+    file.get(key).map(parsed).transpose()
 }
 
 fn listeners(file: &BTreeMap<String, String>) -> Result<Vec<ListenerSettings>, SettingsError> {

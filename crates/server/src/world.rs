@@ -58,6 +58,9 @@ pub trait World: Send + Sync + 'static {
     /// How many data cores there are; at least one.
     fn cores(&self) -> usize;
 
+    /// Memory that this process may use, in bytes.
+    fn memory_bytes(&self) -> u64;
+
     /// Starts to listen. Port 0 picks a free one.
     fn listen(&self, address: SocketAddr) -> io::Result<Self::Listener>;
 

@@ -69,6 +69,20 @@ pub(crate) const VARYING: &[(&str, &str, Kind)] = &[
     ("DescribeCluster", "Host", HOST),
     ("DescribeCluster", "Port", PORT),
     ("DescribeTopicPartitions", "TopicId", TOPIC),
+    ("ConsumerGroupHeartbeat", "ErrorMessage", MESSAGE),
+    ("ConsumerGroupHeartbeat", "MemberId", MEMBER),
+    ("ConsumerGroupHeartbeat", "TopicId", TOPIC),
+    ("ConsumerGroupDescribe", "ErrorMessage", MESSAGE),
+    ("ConsumerGroupDescribe", "MemberId", MEMBER),
+    ("ConsumerGroupDescribe", "TopicId", TOPIC),
+    ("AddPartitionsToTxn", "ProducerId", PRODUCER),
+    ("AddPartitionsToTxn", "V3AndBelowProducerId", PRODUCER),
+    ("AddOffsetsToTxn", "ProducerId", PRODUCER),
+    ("EndTxn", "ProducerId", PRODUCER),
+    ("DescribeTransactions", "ProducerId", PRODUCER),
+    ("DescribeTransactions", "TransactionStartTimeMs", TIME),
+    ("ListTransactions", "ProducerId", PRODUCER),
+    ("ListTransactions", "ProducerIdFilters", PRODUCER),
     ("TxnOffsetCommit", "ProducerId", PRODUCER),
     ("TxnOffsetCommit", "MemberId", MEMBER),
     ("WriteTxnMarkers", "ProducerId", PRODUCER),
@@ -88,8 +102,8 @@ const HOST: Kind = Something("host");
 const PORT: Kind = Something("port");
 
 /// Lists whose order in an answer means nothing (Kafka's is that of a hash table, or errors before successes): API,
-/// field, and the fields of an element by which they are sorted before they are written down. A scenario that
-/// asks for its own alone sees only elements whose first such field begins with its prefix.
+/// field, and the fields of an element by which they are sorted before they are written down, none where elements are
+/// texts. A scenario that asks for its own alone sees only elements whose first such field begins with its prefix.
 pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("ApiVersions", "SupportedFeatures", &["Name"]),
     ("ApiVersions", "FinalizedFeatures", &["Name"]),
@@ -109,9 +123,22 @@ pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("JoinGroup", "Members", &["GroupInstanceId", "Metadata"]),
     ("DescribeGroups", "Members", &["GroupInstanceId", "MemberMetadata", "MemberId"]),
     ("DeleteGroups", "Results", &["GroupId"]),
+    ("ConsumerGroupHeartbeat", "TopicPartitions", &["TopicId"]),
+    ("ConsumerGroupDescribe", "Groups", &["GroupId"]),
+    ("ConsumerGroupDescribe", "Members", &["InstanceId", "MemberId"]),
+    ("ConsumerGroupDescribe", "TopicPartitions", &["TopicName"]),
+    ("ConsumerGroupDescribe", "SubscribedTopicNames", &[]),
     ("WriteTxnMarkers", "Topics", &["Name"]),
     ("WriteTxnMarkers", "Partitions", &["PartitionIndex"]),
     ("DescribeProducers", "ActiveProducers", &["ProducerEpoch", "LastSequence"]),
+    ("AddPartitionsToTxn", "ResultsByTransaction", &["TransactionalId"]),
+    ("AddPartitionsToTxn", "ResultsByTopicV3AndBelow", &["Name"]),
+    ("AddPartitionsToTxn", "TopicResults", &["Name"]),
+    ("AddPartitionsToTxn", "ResultsByPartition", &["PartitionIndex"]),
+    ("DescribeTransactions", "Topics", &["Topic"]),
+    ("DescribeTransactions", "Partitions", &[]),
+    ("ListTransactions", "TransactionStates", &["TransactionalId"]),
+    ("ListTransactions", "UnknownStateFilters", &[]),
     ("TxnOffsetCommit", "Topics", &["Name"]),
     ("TxnOffsetCommit", "Partitions", &["PartitionIndex"]),
     ("Produce", "Responses", &["Name", "TopicId"]),
@@ -179,6 +206,10 @@ impl Names {
 pub(crate) fn arrange(api: &str, field: &str, elements: &[Value], mine: Option<&str>, names: &mut Names) -> Vec<Value> {
     let mut elements = elements.to_vec();
     let Some((.., keys)) = UNORDERED.iter().find(|(of, name, _)| *of == api && *name == field) else { return elements };
+    if keys.is_empty() {
+        elements.sort_by_cached_key(|element| sort_text(Some(element)));
+        return elements;
+    }
     if let Some(prefix) = mine {
         elements.retain(
             |element| matches!(field_of(element, keys[0]), Some(Value::Text(name)) if name.starts_with(prefix)),

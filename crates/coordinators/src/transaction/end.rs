@@ -67,7 +67,10 @@ pub(super) fn end_with_next_epoch(
     if is.producer_id != producer_id && !is_retry_of_last_epoch {
         return Err(ErrorCode::InvalidProducerIdMapping);
     }
-    let is_retry_of_bump = i32::from(is.producer_epoch.0) == i32::from(epoch) + 1;
+    // Only a verdict of this kind leaves the next epoch behind. Kafka does not ask which kind it was, and so gives the identity of
+    // a producer with one epoch to the one that it has fenced.
+    let is_retry_of_bump =
+        is.client_level >= EPOCH_PER_TRANSACTION && i32::from(is.producer_epoch.0) == i32::from(epoch) + 1;
     let is_present = is.producer_epoch.0 == epoch;
     let is_known = match is.state {
         State::PrepareCommit | State::PrepareAbort => is_retry_of_bump,

@@ -8,13 +8,10 @@ use milena_base::Millis;
 use milena_protocol::messages::ListTransactionsRequest;
 use milena_protocol::messages::list_transactions_response::TransactionState;
 use milena_protocol::{ErrorCode, ProducerId};
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
+use super::pattern::compile;
 use super::state::{State, Transaction};
-
-/// What a pattern may take when it is compiled; beyond it the pattern is refused. Like RE2, it never takes more time
-/// than the length of what it looks at.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// What a ListTransactions asks for. Each filter that is not set lets everything pass.
 #[derive(Debug, Clone)]
@@ -68,10 +65,4 @@ impl Filters {
             transaction_state: is.state.name().to_owned(),
         })
     }
-}
-
-fn compile(pattern: &str) -> Result<Regex, ErrorCode> {
-    // By itself first: in brackets two halves of nonsense could become a whole.
-    let build = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
-    build(pattern).and_then(|_| build(&format!("^(?:{pattern})$"))).map_err(|_| ErrorCode::InvalidRegularExpression)
 }

@@ -18,6 +18,9 @@ pub struct Settings {
     /// Transactional ids of one shard; at the bound a new one is answered COORDINATOR_LOAD_IN_PROGRESS, upon which
     /// clients try again. Not Kafka's: it has no bound.
     pub ids_max: usize,
+    /// A fault that a test has planted.
+    #[cfg(test)]
+    pub(super) planted: Option<super::planted::Bug>,
 }
 
 impl Default for Settings {
@@ -28,6 +31,8 @@ impl Default for Settings {
             id_expiration: Millis(7 * 24 * 60 * 60 * 1_000),
             expiry_interval: Millis(60 * 60 * 1_000),
             ids_max: 1_000_000,
+            #[cfg(test)]
+            planted: None,
         }
     }
 }

@@ -9,6 +9,8 @@ use milena_protocol::messages::{
 use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 
 use super::marking::{Marking, RETRY_AFTER, UNDER_WAY_MAX};
+#[cfg(test)]
+use super::planted::Bug;
 use super::record::{self, Parsed};
 use super::request::{end_failed, for_partitions, init_failed};
 use super::state::{Change, EPOCH_PER_TRANSACTION, State, Step, Transaction};
@@ -241,6 +243,10 @@ impl Shard for TransactionShard {
         self.is_live = true;
         self.timers.set(Timer::Abort, now + self.settings.abort_interval);
         self.timers.set(Timer::Expire, now + self.settings.expiry_interval);
+        #[cfg(test)]
+        if self.settings.has(Bug::MarkersLostOnReload) {
+            return Decision::at(now);
+        }
         for (id, _) in self.transactions.iter().filter(|(_, known)| known.is.state.is_decided()) {
             self.timers.set(Timer::Settle(id.clone()), now);
         }
@@ -295,6 +301,10 @@ impl Shard for TransactionShard {
 
 impl TransactionShard {
     fn written_of(&self, id: &str) -> Option<Offset> {
+        #[cfg(test)]
+        if self.settings.has(Bug::AnswerBeforeCommit) {
+            return None;
+        }
         self.transactions.get(id).map(|known| known.written).max(self.written_for_all)
     }
 
@@ -345,6 +355,8 @@ impl TransactionShard {
             let now = decision.timestamp;
             init_producer_id::init(self.find(&id), last_epoch, &request, fresh, self.level, now)
         };
+        #[cfg(test)]
+        let step = self.planted_init(&request, fresh, decision.timestamp, step);
         let response = match step.and_then(|step| self.has_room(&id, step)) {
             Err(error) => init_failed(version, error),
             Ok(Step::NeedsProducerId) => {
@@ -380,15 +392,17 @@ impl TransactionShard {
         decision: &mut Decision<Response, Effect>,
         to: ReplyTo,
         version: i16,
-        added: &Participation,
+        asked: &Participation,
         client_level: i8,
     ) {
-        let id = &added.transactional_id;
+        let id = &asked.transactional_id;
         let added = if self.waiting.contains_key(id) {
             Err(ErrorCode::ConcurrentTransactions)
         } else {
-            add_partitions::add(self.find(id), added, client_level, decision.timestamp)
+            add_partitions::add(self.find(id), asked, client_level, decision.timestamp)
         };
+        #[cfg(test)]
+        let added = self.planted_add(asked, client_level, decision.timestamp, added);
         let error = match added {
             Err(error) => error,
             Ok(None) => ErrorCode::None,
@@ -415,6 +429,8 @@ impl TransactionShard {
         request: EndTxnRequest,
         fresh: Option<ProducerId>,
     ) {
+        #[cfg(test)]
+        let request = self.planted_end_request(request);
         let id = request.transactional_id.clone();
         let (is, is_waiting, now) = (self.find(&id), self.waiting.contains_key(&id), decision.timestamp);
         let has_own_epochs = end::client_level(version) >= EPOCH_PER_TRANSACTION;
@@ -423,6 +439,8 @@ impl TransactionShard {
             true => end::end_with_next_epoch(is, &request, fresh, now),
             false => end::end_with_one_epoch(is, self.last_epoch(&id), &request, is_waiting, now),
         };
+        #[cfg(test)]
+        let step = self.planted_end(&request, now, step);
         let identity = match step {
             Err(error) => Err(error),
             Ok(Step::NeedsProducerId) => {
@@ -504,10 +522,12 @@ impl TransactionShard {
     /// [`Timer::Abort`]: aborts one transaction that was open for too long, and comes back for the others.
     fn abort_one(&mut self, decision: &mut Decision<Response, Effect>) {
         let now = decision.timestamp;
+        #[cfg(test)]
+        let now = if self.settings.has(Bug::TimeoutAtOnce) { now + Millis(1_000_000) } else { now };
         let Some(id) = self.deadlines.next_over(now) else {
-            return self.timers.set(Timer::Abort, now + self.settings.abort_interval);
+            return self.timers.set(Timer::Abort, decision.timestamp + self.settings.abort_interval);
         };
-        self.timers.set(Timer::Abort, now + Millis(1));
+        self.timers.set(Timer::Abort, decision.timestamp + Millis(1));
         if !self.waiting.contains_key(&id) {
             self.abort(decision, id, None);
         }
@@ -515,7 +535,10 @@ impl TransactionShard {
 
     fn abort(&mut self, decision: &mut Decision<Response, Effect>, id: String, fresh: Option<ProducerId>) {
         let Some(is) = self.find(&id).filter(|is| is.deadline().is_some()) else { return };
-        match end::fence(is, fresh, self.level, decision.timestamp) {
+        let step = end::fence(is, fresh, self.level, decision.timestamp);
+        #[cfg(test)]
+        let step = step.map(|step| self.planted_abort(is, step));
+        match step {
             Ok(Step::Write(change)) => self.write(decision, &id, *change),
             Ok(Step::NeedsProducerId) => self.wait_for_producer_id(decision, id, Waiting::Abort),
             Ok(Step::Stay) | Err(_) => {}
@@ -541,6 +564,10 @@ impl TransactionShard {
         }
         marking.is_under_way = true;
         self.under_way += 1;
+        #[cfg(test)]
+        if self.settings.has(Bug::MarkersTwice) {
+            decision.effects.push(Effect::ProducerId { transactional_id: id.to_owned() });
+        }
         decision.effects.push(Effect::WriteMarkers {
             transactional_id: id.to_owned(),
             marker: Marker {
@@ -556,6 +583,8 @@ impl TransactionShard {
 
     /// The shell is back from writing markers.
     fn marked(&mut self, decision: &mut Decision<Response, Effect>, id: &str, results: Vec<(TopicPartition, Marked)>) {
+        #[cfg(test)]
+        let results = self.planted_marked(results);
         let Some(marking) = self.transactions.get_mut(id).and_then(|known| known.marking.as_mut()) else { return };
         self.under_way -= usize::from(marking.is_under_way);
         marking.came_back(results);
@@ -568,6 +597,8 @@ impl TransactionShard {
     /// [`Timer::Expire`]: looks through some transactional ids, and comes back for the others.
     fn expire(&mut self, decision: &mut Decision<Response, Effect>) {
         let (now, expiration) = (decision.timestamp, self.settings.id_expiration);
+        #[cfg(test)]
+        let expiration = if self.settings.has(Bug::ExpiryAtOnce) { Millis(0) } else { expiration };
         let mut bytes = 0;
         for (seen, (id, known)) in self.transactions.range(self.expire_from.clone()..).enumerate() {
             if seen >= expiry::IDS_PER_STEP || bytes >= expiry::TOMBSTONE_BYTES_PER_STEP {
@@ -581,6 +612,16 @@ impl TransactionShard {
         }
         self.expire_from.clear();
         self.timers.set(Timer::Expire, now + self.settings.expiry_interval);
+    }
+
+    #[cfg(test)]
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    #[cfg(test)]
+    pub(super) fn known(&self, id: &str) -> Option<&Transaction> {
+        self.find(id)
     }
 
     /// Stops if the shard is in a state that no sequence of events may lead to. To be called between a decision's

@@ -248,3 +248,16 @@ fn nothing_that_is_sent_makes_it_panic() {
         }
     }
 }
+
+#[test]
+fn what_a_batch_will_take_is_known_before() {
+    let records = vec![(NOW, vec![7; 100_000])];
+    let options = |codec| BatchOptions { codec, ..BatchOptions::default() };
+    let (plain, zstd) = (batch(&records, &options(Codec::None)), batch(&records, &options(Codec::Zstd)));
+    assert_eq!(working_bytes(&plain, CompressionType::Producer), 0, "it is looked at where it lies");
+    assert_eq!(working_bytes(&plain, CompressionType::Zstd(3)), 3 * (plain.len() - HEADER_BYTES));
+    let walked = working_bytes(&zstd, CompressionType::Producer);
+    assert!((100_000..1 << 20).contains(&walked), "the frame's window: {walked}");
+    assert_eq!(working_bytes(&zstd, CompressionType::Uncompressed), walked + 3 * REBUILT_BYTES_MAX);
+    assert_eq!(working_bytes(&zstd[..HEADER_BYTES - 1], CompressionType::Producer), 0);
+}

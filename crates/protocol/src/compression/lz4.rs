@@ -25,8 +25,10 @@ const FIXED: u8 = 0b1110_0011;
 /// The code of the block size that Kafka writes; code `c` stands for 2^(2c + 8) bytes.
 const BLOCK_SIZE_CODE: u8 = 4;
 const STORED: u32 = 1 << 31;
+/// The largest block that a header can announce.
+pub(super) const BLOCK_BYTES_MAX: usize = 4 << 20;
 /// A token's length grows by at most 255 for every byte: a block cannot hold more.
-const INFLATED_PER_BYTE_MAX: usize = 255;
+pub(super) const INFLATED_PER_BYTE_MAX: usize = 255;
 
 pub(super) fn compress(contents: &[u8]) -> Result<Vec<u8>, CompressionError> {
     let descriptor = [VERSION | INDEPENDENT_BLOCKS, BLOCK_SIZE_CODE << 4];

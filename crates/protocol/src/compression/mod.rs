@@ -9,6 +9,7 @@ mod lz4;
 mod snappy;
 #[cfg(test)]
 mod tests;
+mod zstd_frames;
 
 use std::io::{Read, Write};
 use std::ops::RangeInclusive;
@@ -20,6 +21,9 @@ const FIRST_BYTES: std::ops::RangeInclusive<usize> = 1024..=64 * 1024;
 /// The widest window that Kafka's zstd reader accepts, 2²⁷ bytes. The decoder reserves a frame's window, which
 /// becomes resident only as it fills.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// What the decoders of gzip and zstd keep beside their windows, and more.
+const DECODER_BYTES: usize = 512 * 1024;
 
 /// How the records of a batch are compressed. The numbers are those in a batch's attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -102,6 +106,18 @@ impl Codec {
             Codec::Gzip => Some(1..=9),
             Codec::Lz4 => Some(1..=17),
             Codec::Zstd => Some(-131_072..=22),
+        }
+    }
+
+    /// A bound on the memory that an [`Inflater`] takes for `compressed`, found without inflating anything.
+    pub fn inflater_bytes(self, compressed: &[u8]) -> usize {
+        match self {
+            Codec::None => 0,
+            Codec::Gzip => DECODER_BYTES,
+            Codec::Snappy => snappy::block_bytes_max(compressed),
+            Codec::Lz4 => lz4::BLOCK_BYTES_MAX.min(compressed.len().saturating_mul(lz4::INFLATED_PER_BYTE_MAX)),
+            // A wider window is refused.
+            Codec::Zstd => zstd_frames::window_bytes(compressed).min(1 << ZSTD_WINDOW_LOG_MAX) as usize + DECODER_BYTES,
         }
     }
 

@@ -32,6 +32,25 @@ pub(super) fn compress(contents: &[u8]) -> Result<Vec<u8>, CompressionError> {
     Ok(out)
 }
 
+/// A bound on the largest block of a stream, from what its blocks claim.
+pub(super) fn block_bytes_max(compressed: &[u8]) -> usize {
+    let mut blocks = Blocks::new(compressed);
+    let mut largest = 0;
+    while let Ok(Some(block)) = blocks.next_compressed() {
+        largest = largest.max(inflated_bytes(block).unwrap_or(0));
+    }
+    largest
+}
+
+/// What a block says that it holds.
+fn inflated_bytes(block: &[u8]) -> Result<usize, BlockError> {
+    let inflated = snap::raw::decompress_len(block).map_err(|error| BlockError::Corrupt(error.to_string()))?;
+    match inflated > block.len().saturating_mul(INFLATED_PER_BYTE_MAX) {
+        true => Err("a block claims more than it can hold".into()),
+        false => Ok(inflated),
+    }
+}
+
 pub(super) struct Blocks<'a> {
     rest: &'a [u8],
     framed: bool,
@@ -46,33 +65,33 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    pub(super) fn next(&mut self, block: &mut Vec<u8>, room: usize) -> Result<bool, BlockError> {
+    /// Steps to the next block; `None` at the end.
+    fn next_compressed(&mut self) -> Result<Option<&'a [u8]>, BlockError> {
         while self.framed && self.rest.starts_with(MAGIC) {
             self.rest = self.rest.get(HEADER.len()..).unwrap_or_default();
         }
         if self.rest.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
-        let compressed = match self.framed {
-            false => std::mem::take(&mut self.rest),
-            true => {
-                let (length, rest) = self.rest.split_first_chunk().ok_or("the stream ends in a block length")?;
-                let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| "negative block length")?;
-                let (block, rest) = rest.split_at_checked(length).ok_or("the stream ends in a block")?;
-                self.rest = rest;
-                block
-            }
-        };
-        let corrupt = |error: snap::Error| BlockError::Corrupt(error.to_string());
-        let inflated = snap::raw::decompress_len(compressed).map_err(corrupt)?;
-        if inflated > compressed.len().saturating_mul(INFLATED_PER_BYTE_MAX) {
-            return Err("a block claims more than it can hold".into());
+        if !self.framed {
+            return Ok(Some(std::mem::take(&mut self.rest)));
         }
+        let (length, rest) = self.rest.split_first_chunk().ok_or("the stream ends in a block length")?;
+        let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| "negative block length")?;
+        let (block, rest) = rest.split_at_checked(length).ok_or("the stream ends in a block")?;
+        self.rest = rest;
+        Ok(Some(block))
+    }
+
+    pub(super) fn next(&mut self, block: &mut Vec<u8>, room: usize) -> Result<bool, BlockError> {
+        let Some(compressed) = self.next_compressed()? else { return Ok(false) };
+        let inflated = inflated_bytes(compressed)?;
         if inflated > room {
             return Err(BlockError::TooLarge);
         }
         block.resize(inflated, 0);
-        snap::raw::Decoder::new().decompress(compressed, block).map_err(corrupt)?;
+        let decompressed = snap::raw::Decoder::new().decompress(compressed, block);
+        decompressed.map_err(|error| BlockError::Corrupt(error.to_string()))?;
         Ok(true)
     }
 }

@@ -173,6 +173,25 @@ proptest! {
     }
 
     #[test]
+    fn an_inflater_keeps_no_more_than_its_bound(codec in some_codec(), contents in some_contents()) {
+        let compressed = compress(codec, None, &contents).unwrap();
+        let bound = codec.inflater_bytes(&compressed);
+        match codec {
+            Codec::None => prop_assert_eq!(bound, 0),
+            // A block is inflated as a whole.
+            Codec::Snappy => prop_assert!((contents.len().min(32 * 1024)..=32 * 1024).contains(&bound)),
+            Codec::Lz4 => prop_assert!(bound >= contents.len().min(64 * 1024)),
+            Codec::Gzip => prop_assert!(bound >= 32 * 1024),
+            Codec::Zstd => prop_assert!(bound >= contents.len()),
+        }
+    }
+
+    #[test]
+    fn the_bound_of_damaged_bytes_is_one(codec in some_codec(), bytes in vec(any::<u8>(), 0..300)) {
+        prop_assert!(codec.inflater_bytes(&bytes) <= (1 << 27) + (1 << 20));
+    }
+
+    #[test]
     fn random_bytes_never_panic_nor_pass_the_bound(codec in some_codec(), bytes in vec(any::<u8>(), 0..300)) {
         if let Ok(contents) = decompress(codec, &bytes, 4096) {
             prop_assert!(contents.len() <= 4096);

@@ -85,7 +85,12 @@ pub const METRICS: &[MetricInfo] = {
             "Time from a request's decoding to its answer, waits that it asked for included.",
         ),
         metric("milena_requests_total", Counter, &["api"], "Requests."),
-        metric("milena_reserved_bytes", Gauge, &[], "Memory reserved for request frames."),
+        metric(
+            "milena_reserved_bytes",
+            Gauge,
+            &["share"],
+            "Memory that requests take, by share of memory.request.bytes: frames, answers, work.",
+        ),
         metric(
             "milena_topic_appended_bytes_total",
             Counter,

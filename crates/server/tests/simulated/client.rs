@@ -71,6 +71,19 @@ impl Client {
         assert_eq!(self.ask(&request, 7).await.topics[0].error_code, 0);
     }
 
+    /// Announces a frame of so many bytes and sends the first of them.
+    pub(crate) async fn begin_frame(&mut self, size_bytes: u32) {
+        self.stream.write_all(&size_bytes.to_be_bytes()).await.expect("connected");
+        self.stream.write_all(&[0; 8]).await.expect("connected");
+    }
+
+    /// Whether the node has ended the connection, after whatever it had sent before.
+    pub(crate) async fn is_cut_off(&mut self) -> bool {
+        let mut rest = Vec::new();
+        let read = self.stream.read_to_end(&mut rest);
+        tokio::time::timeout(std::time::Duration::from_millis(100), read).await.is_ok()
+    }
+
     /// Sends raw bytes; whether the node ends the connection without an answer.
     pub(crate) async fn is_cut_off_by(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.expect("connected");

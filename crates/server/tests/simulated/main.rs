@@ -2,10 +2,12 @@
 //! and can be repeated.
 
 mod client;
+mod consumer_groups;
 mod endurance;
 mod every_version;
 mod fetch_sessions;
 mod markers;
+mod memory;
 mod metadata_log;
 mod metrics;
 mod offline;

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::client::{Client, node_with};
 use crate::world::Network;
 
-async fn told(network: &Network) -> Vec<String> {
+pub(crate) async fn told(network: &Network) -> Vec<String> {
     let mut stream = network.connect(9404).expect("the node listens");
     stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await.expect("connected");
     let mut answer = String::new();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use milena_base::Millis;
 use milena_disk::MemoryDisk;
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use milena_protocol::messages::{EndTxnRequest, InitProducerIdRequest, ProduceRequest};
+use milena_protocol::messages::{EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest, ProduceRequest};
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::wire::Records;
 use milena_protocol::{ErrorCode, ProducerEpoch, ProducerId, Sequence};
@@ -20,6 +20,9 @@ const ID: &str = "copier";
 /// Produce that only verifies, and Produce that adds to the transaction.
 const VERIFIES: i16 = 11;
 const ADDS: i16 = 12;
+
+/// There is one node only.
+const ONE_REPLICA: (&str, &str) = ("transaction.state.log.replication.factor", "1");
 
 /// A producer of the transactional id.
 struct Producer {
@@ -36,16 +39,16 @@ impl Producer {
             producer_id: -1,
             producer_epoch: -1,
         };
-        loop {
+        let find = FindCoordinatorRequest { key_type: 1, coordinator_keys: vec![ID.to_owned()], ..Default::default() };
+        client.ask(&find, 4).await;
+        for _ in 0..100 {
             let answer = client.ask(&request, 4).await;
-            match ErrorCode::from_number(answer.error_code) {
-                ErrorCode::None => return Producer { id: answer.producer_id, epoch: answer.producer_epoch },
-                ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator => {
-                    sleep(Duration::from_millis(10)).await;
-                }
-                other => panic!("no way in: {other}"),
+            if answer.error_code == 0 {
+                return Producer { id: answer.producer_id, epoch: answer.producer_epoch };
             }
+            sleep(Duration::from_millis(10)).await;
         }
+        panic!("no way in: {:?}", client.story.last());
     }
 
     /// Writes the first record of a transaction.
@@ -85,7 +88,7 @@ impl Producer {
 /// What the first batch of a transaction is answered whose producer told nobody that it begins.
 async fn unannounced(verification: &str) -> ErrorCode {
     let network = Arc::new(Network::default());
-    let more = [("transaction.partition.verification.enable", verification)];
+    let more = [ONE_REPLICA, ("transaction.partition.verification.enable", verification)];
     let running = node_with(&network, &MemoryDisk::new(), 9001, 1, &more).await;
     let mut client = Client::connect(&network, 9001);
     client.create("t", 1).await;
@@ -104,6 +107,7 @@ async fn a_transaction_that_nobody_announced_is_refused_where_that_is_verified()
 async fn begins_beside_a_commit_that_hangs(backoff_ms: &str, backoff_max_ms: &str) -> (ErrorCode, Duration) {
     let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
     let more = [
+        ONE_REPLICA,
         ("add.partitions.to.txn.retry.backoff.ms", backoff_ms),
         ("add.partitions.to.txn.retry.backoff.max.ms", backoff_max_ms),
     ];

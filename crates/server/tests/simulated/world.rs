@@ -83,6 +83,10 @@ impl World for SimWorld {
         2
     }
 
+    fn memory_bytes(&self) -> u64 {
+        1 << 30
+    }
+
     fn listen(&self, address: SocketAddr) -> io::Result<SimListener> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut listeners = self.network.listeners.lock().expect("one thread");

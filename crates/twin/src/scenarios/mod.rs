@@ -3,6 +3,8 @@
 mod api_versions;
 mod configs;
 mod connection;
+mod consumer_group_traps;
+mod consumer_groups;
 mod delete_records;
 mod fetch;
 mod first;
@@ -18,6 +20,7 @@ mod producer_ids;
 mod requests;
 mod timed;
 mod topics;
+mod transactional_ids;
 mod transactions;
 
 use std::fmt;
@@ -87,6 +90,9 @@ const AREAS: &[&[Scenario]] = &[
     timed::SCENARIOS,
     markers::SCENARIOS,
     transactions::SCENARIOS,
+    consumer_groups::SCENARIOS,
+    consumer_group_traps::SCENARIOS,
+    transactional_ids::SCENARIOS,
 ];
 
 /// Every scenario.

@@ -232,6 +232,8 @@ fn aborted_order(x: &mut Exchange) {
     }
 }
 
+/// To be recorded alone, as [`epochs`]: where several producers begin transactions at the same time, Kafka's node asks
+/// for all of them at once, and answers each in words that the first one knows.
 fn unverified(x: &mut Exchange) {
     let topic = x.topic("a", 2, &[]);
     let producer = enter(x, "t");

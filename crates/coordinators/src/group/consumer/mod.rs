@@ -18,6 +18,7 @@ mod heartbeat;
 pub(super) mod limits;
 mod member;
 mod offsets;
+mod re2;
 mod reconcile;
 pub(super) mod record;
 mod regex;

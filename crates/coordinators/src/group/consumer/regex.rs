@@ -13,7 +13,7 @@ use regex::{Regex, RegexBuilder};
 use super::group::{ConsumerGroup, Resolved};
 use super::heartbeat::Changed;
 use super::member::Member;
-use super::{Consumers, Refusal, record};
+use super::{Consumers, Refusal, re2, record};
 use crate::group::classic::{Step, Timer};
 
 /// Memory of a compiled expression, and of its matcher. Beyond it the expression is refused as invalid.
@@ -109,17 +109,18 @@ impl Consumers {
 
 /// Compiles an expression that has to match a whole name.
 fn compile(regex: &str) -> Result<Regex, Refusal> {
-    let invalid = |error: &regex::Error| {
-        let message = format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {}.", describe(error));
+    let invalid = |why: &str| {
+        let message = format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {why}.");
         Refusal::new(ErrorCode::InvalidRegularExpression, message)
     };
     let built = |text: &str| {
         let mut builder = RegexBuilder::new(text);
         builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).build()
     };
+    let translated = re2::translate(regex).map_err(invalid)?;
     // By itself first: "a)(b" would become valid between parentheses.
-    built(regex).map_err(|error| invalid(&error))?;
-    built(&format!(r"\A(?:{regex})\z")).map_err(|error| invalid(&error))
+    built(&translated).map_err(|error| invalid(&describe(&error)))?;
+    built(&format!(r"\A(?:{translated})\z")).map_err(|error| invalid(&describe(&error)))
 }
 
 /// The last line of the parser's explanation: what is wrong, without the picture of where.

@@ -110,6 +110,12 @@ async fn append<W: World>(
     };
     match append_valid(call, &replica, &batch, voucher) {
         Err(Refused::Append(AppendError::NeedsVerification(guard))) => Fate::Unverified { replica, batch, guard },
+        // Said before there is anything to verify, so without the log's start.
+        Err(refused @ Refused::Append(AppendError::InvalidProducerEpoch { .. }))
+            if voucher != Voucher::NotNeeded && batch.header().attributes.is_transactional() =>
+        {
+            answer(refused.code())
+        }
         result => Fate::Settled(settled(&replica, result)),
     }
 }
