@@ -280,7 +280,7 @@ public final class Client {
     private void outOfRange() throws Exception {
         String topic = create(1);
         produceNumbers(topic, 1, 0, 1);
-        Map<String, Object> settings = consumerSettings(bootstrap, "range");
+        Map<String, Object> settings = consumerSettings(bootstrap, "range", "classic");
         settings.put("auto.offset.reset", "none");
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(settings)) {
             consumer.assign(parts(topic, 1));
