@@ -13,7 +13,6 @@ mod join;
 mod kind;
 mod member;
 mod offsets;
-mod partition;
 #[cfg(test)]
 mod planted;
 mod rebalance;
@@ -25,9 +24,9 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+pub use crate::partition::partition_for;
 pub use consumer::Assignor;
 pub use event::{Counts, DeletedTopic, Event};
-pub use partition::partition_for;
 pub use request::{Context, Request, Response, refuse};
 pub use settings::{ConsumerSettings, MigrationPolicy, Settings};
 pub use shard::GroupShard;

@@ -1,5 +1,6 @@
 //! The machines behind Kafka's internal topics: each shard owns one partition, decides by itself and remembers
-//! only what its log tells it. Here: groups and their offsets over `__consumer_offsets` ([`group`]).
+//! only what its log tells it. Here: groups and their offsets over `__consumer_offsets` ([`group`]), transactional ids and
+//! their transactions over `__transaction_state` ([`transaction`]).
 //!
 //! The contract between a shard and the shell that runs it, for every event:
 //!
@@ -22,7 +23,11 @@
 mod contract;
 mod decision;
 pub mod group;
+mod log_error;
+mod partition;
 mod timers;
+pub mod transaction;
 
 pub use contract::{ReplayError, Shard};
 pub use decision::{BatchKind, CoordinatorRecord, Decision, Entry, Marker, Origin, Reply, ReplyTo};
+pub use log_error::coordinator_error;

@@ -12,6 +12,8 @@ pub const METADATA_VERSION: &str = "metadata.version";
 pub const METADATA_VERSION_LEVEL: i16 = 30;
 /// The quorum protocol's feature. Its level lives in control records, not among the features of the image.
 pub const KRAFT_VERSION: &str = "kraft.version";
+/// How producers and brokers treat transactions (KIP-890): at 2 each has a producer epoch of its own.
+pub const TRANSACTION_VERSION: &str = "transaction.version";
 /// Eligible leader replicas (KIP-966).
 pub const ELR_VERSION: &str = "eligible.leader.replicas.version";
 /// Consumer groups (KIP-848).
@@ -33,11 +35,12 @@ const fn feature(name: &'static str, min: i16, max: i16, initial: i16) -> Featur
 }
 
 /// Every feature that a metadata record finalizes, in the order in which a new cluster's records name them. Share
-/// groups, streams groups and transactions are not among them as long as their requests are not served:
+/// groups and streams groups are not among them as long as their requests are not served:
 /// clients take a finalized feature for a promise.
 pub const FEATURES: &[Feature] = &[
     feature(METADATA_VERSION, 7, METADATA_VERSION_LEVEL, METADATA_VERSION_LEVEL),
     feature(ELR_VERSION, 0, 1, 1),
+    feature(TRANSACTION_VERSION, 0, 2, 2),
     feature(GROUP_VERSION, 0, 1, 1),
 ];
 

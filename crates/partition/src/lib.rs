@@ -26,8 +26,6 @@ mod walk;
 pub use log::{LOOKUP_BYTES_MAX, Log};
 pub use milena_protocol::records::TimestampType;
 pub use partition::*;
-pub use producers::Guard;
+pub use producers::{Beginning, Guard};
 pub use settings::{CleanupPolicy, CompressionType, LogSettings};
-pub use validate::{
-    InvalidBatch, Origin, RecordError, Rules, ValidBatch, begins_transactional, validate, working_bytes,
-};
+pub use validate::{InvalidBatch, Origin, RecordError, Rules, ValidBatch, first_header, validate, working_bytes};

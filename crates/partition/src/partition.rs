@@ -15,7 +15,7 @@ use milena_base::{Disk, DiskFile, Millis};
 use milena_protocol::records::{Batch, BatchHeader, HEADER_BYTES};
 use milena_protocol::{LeaderEpoch, Offset, TopicPartition, Uuid};
 
-use crate::producers::{Known, ProducerStates, snapshot};
+use crate::producers::{Beginning, Guard, Known, ProducerStates, snapshot};
 use crate::transactions::Aborted;
 use crate::{Log, LogSettings, ValidBatch, names};
 use open::{claim_directory, load_producers};
@@ -130,6 +130,18 @@ impl<D: Disk> Partition<D> {
             flush_due: self.flush_due(now),
             rolled,
         })
+    }
+
+    /// What a transaction's coordinator has to be asked with before the transaction may begin here, with
+    /// [`Voucher::Verified`]; `None` where it has begun already, so that [`Voucher::Wanted`] is enough.
+    ///
+    /// # Errors
+    /// [`AppendError::NotLeader`], or [`AppendError::InvalidProducerEpoch`] where a newer epoch was seen.
+    pub fn question(&mut self, now: Millis, beginning: &Beginning) -> Result<Option<Guard>, AppendError> {
+        match self.leads {
+            true => self.producers.question(now, beginning),
+            false => Err(AppendError::NotLeader),
+        }
     }
 
     fn check_producer(&mut self, now: Millis, batch: &ValidBatch, voucher: Voucher) -> Result<Known, AppendError> {

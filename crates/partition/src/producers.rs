@@ -19,7 +19,7 @@ use milena_protocol::{Offset, ProducerEpoch, ProducerId, Sequence};
 
 use crate::transactions::Aborted;
 use crate::{AppendError, Origin, ProducerInfo, Voucher};
-pub use verification::Guard;
+pub use verification::{Beginning, Guard};
 use verification::{Question, Questions};
 
 /// Kafka's window: as many batches as a producer may have in flight.
@@ -139,13 +139,9 @@ impl ProducerStates {
         }
         if let Voucher::Wanted { bumps_epoch } = voucher
             && header.attributes.is_transactional()
+            && let Some(guard) = self.question(now, &Beginning { bumps_epoch, ..Beginning::of(header) })?
         {
-            self.check_epoch(header)?;
-            if !self.is_continued_by(header) {
-                let (epoch, sequence) = (header.producer_epoch, header.base_sequence);
-                let guard = self.questions.ask(now, id, epoch, sequence, bumps_epoch);
-                return Err(AppendError::NeedsVerification(guard));
-            }
+            return Err(AppendError::NeedsVerification(guard));
         }
         let producer = self.producers.get(&id);
         if origin == Origin::Client
@@ -153,10 +149,10 @@ impl ProducerStates {
         {
             return Ok(Known::Duplicate(mark));
         }
-        self.check_epoch(header)?;
+        self.check_epoch(id, header.producer_epoch)?;
         if let Voucher::Verified(guard) = voucher
             && header.attributes.is_transactional()
-            && !self.is_continued_by(header)
+            && !self.is_open(id, header.producer_epoch)
             && !self.questions.is_open(id, guard)
         {
             return Err(AppendError::TransactionState(id));
@@ -171,8 +167,17 @@ impl ProducerStates {
         }
     }
 
-    fn check_epoch(&self, header: &BatchHeader) -> Result<(), AppendError> {
-        let (id, given) = (header.producer_id, header.producer_epoch);
+    /// What the coordinator has to be asked with before the transaction of a producer may begin here; `None` where it
+    /// has begun already.
+    pub(crate) fn question(&mut self, now: Millis, beginning: &Beginning) -> Result<Option<Guard>, AppendError> {
+        self.check_epoch(beginning.producer, beginning.epoch)?;
+        match self.is_open(beginning.producer, beginning.epoch) {
+            true => Ok(None),
+            false => Ok(Some(self.questions.ask(now, beginning))),
+        }
+    }
+
+    fn check_epoch(&self, id: ProducerId, given: ProducerEpoch) -> Result<(), AppendError> {
         match self.producers.get(&id) {
             Some(Producer { epoch, .. }) if given < *epoch => {
                 Err(AppendError::InvalidProducerEpoch { producer: id, given, current: *epoch })
@@ -181,11 +186,10 @@ impl ProducerStates {
         }
     }
 
-    /// Whether the batch belongs to a transaction that is open here.
-    fn is_continued_by(&self, header: &BatchHeader) -> bool {
-        let producer = self.producers.get(&header.producer_id);
-        let open = producer.filter(|producer| producer.open_transaction.is_some());
-        open.is_some_and(|producer| producer.epoch == header.producer_epoch)
+    /// Whether the producer has a transaction of this epoch open here.
+    fn is_open(&self, id: ProducerId, epoch: ProducerEpoch) -> bool {
+        let producer = self.producers.get(&id);
+        producer.is_some_and(|producer| producer.open_transaction.is_some() && producer.epoch == epoch)
     }
 
     /// Whether a coordinator's marker may be appended. From transaction version 2 on the marker itself carries the

@@ -214,12 +214,12 @@ pub fn working_bytes(bytes: &[u8], compression: CompressionType) -> usize {
     inflater_bytes + 3 * inflated_bytes_max.min(REBUILT_BYTES_MAX)
 }
 
-/// Whether the first batch of `bytes` says that it belongs to a transaction, which must be known before anything is
-/// appended. An error if what stands there begins no batch of any format.
-pub fn begins_transactional(bytes: &[u8]) -> Result<bool, InvalidBatch> {
+/// The header of the first batch of `bytes`, before anything is checked: whether it belongs to a transaction must be
+/// known before anything is appended. `None` if it is not whole or of an old format; an error if what stands there
+/// begins no batch of any format.
+pub fn first_header(bytes: &[u8]) -> Result<Option<BatchHeader>, InvalidBatch> {
     let is_whole = first_size(bytes)?.is_some();
-    let header = BatchHeader::decode(bytes).ok().filter(|_| is_whole);
-    Ok(header.is_some_and(|header| header.attributes.is_transactional()))
+    Ok(BatchHeader::decode(bytes).ok().filter(|_| is_whole))
 }
 
 /// The bytes of the one batch that there must be. A piece of another behind it, too short to be one, is ignored.

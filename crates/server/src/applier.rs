@@ -3,14 +3,16 @@
 
 mod offline;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use milena_coordinators::group::DeletedTopic;
+use milena_coordinators::group::{DeletedTopic, GroupShard};
+use milena_coordinators::transaction::{self, TransactionShard};
 use milena_metadata::configs::{self, Kind, Layers, Resource, TopicConfig};
 use milena_metadata::delta::{ChangedTopic, Changes, TopicChange};
+use milena_metadata::features::TRANSACTION_VERSION;
 use milena_metadata::image::{Image, Partition as PartitionState, Topic};
 use milena_partition::{CleanupPolicy, CompressionType, LogSettings, OpenError, Partition, TimestampType};
 use milena_protocol::{LeaderEpoch, TopicPartition, Uuid};
@@ -22,7 +24,8 @@ use self::offline::Offline;
 use crate::directory;
 use crate::node::{Node, in_parts};
 use crate::partitions::Replica;
-use crate::shards::{GROUPS_TOPIC, Led};
+use crate::shards::transactions::level;
+use crate::shards::{self, GROUPS_TOPIC, Led, TRANSACTIONS_TOPIC};
 use crate::startup::fresh_id;
 use crate::world::{Place, World, on_pool};
 
@@ -62,12 +65,19 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes, o
     remove(node, &deleted).await;
     open(node, &image, wanted, offline).await;
     take_over_settings(node, &image, changes);
-    let groups_changed = changes.topics.values().any(|changed| changed.name == GROUPS_TOPIC);
+    let changed = |topic: &str| changes.topics.values().any(|changed| changed.name == topic);
     let end = image.provenance().last.next();
-    let groups = groups_changed.then(|| led_groups(node, &image));
+    let groups = changed(GROUPS_TOPIC).then(|| led::<W, GroupShard>(node, &image));
+    let transactions = changed(TRANSACTIONS_TOPIC).then(|| led::<W, TransactionShard>(node, &image));
     node.set_image(image);
     if let Some(groups) = groups {
         node.shards.lead(groups).await;
+    }
+    if let Some(transactions) = transactions {
+        node.transactions.lead(transactions).await;
+    }
+    if changes.features.contains(TRANSACTION_VERSION) {
+        node.transactions.tell(transaction::Event::Level(level(node))).await;
     }
     if !deleted.is_empty() {
         let topics = deleted.into_iter().map(|(id, changed)| DeletedTopic { id, name: changed.name });
@@ -204,7 +214,7 @@ async fn try_again<W: World>(node: &Arc<Node<W>>, offline: &mut Offline) {
     let job_node = Arc::clone(node);
     let opened = in_parts(node, again, move |wanted| (open_one(&job_node, &wanted), wanted)).await;
     let mut failures = Vec::new();
-    let mut groups_changed = false;
+    let mut back = BTreeSet::new();
     for (opened, wanted) in opened {
         let key = (wanted.id, wanted.partition);
         match opened {
@@ -216,14 +226,17 @@ async fn try_again<W: World>(node: &Arc<Node<W>>, offline: &mut Offline) {
                 node.partitions.add(&wanted.topic, wanted.id, vec![replica]);
                 // Its long polls look again, and find the other.
                 refusing.inspect(|refusing| drop(refusing.close()));
-                groups_changed |= wanted.topic == GROUPS_TOPIC;
+                back.insert(wanted.topic);
             }
             Err(failure) => failures.push((key, failure)),
         }
     }
     note_offline(node, &image, failures, offline);
-    if groups_changed {
-        node.shards.lead(led_groups(node, &image)).await;
+    if back.contains(GROUPS_TOPIC) {
+        node.shards.lead(led::<W, GroupShard>(node, &image)).await;
+    }
+    if back.contains(TRANSACTIONS_TOPIC) {
+        node.transactions.lead(led::<W, TransactionShard>(node, &image)).await;
     }
 }
 
@@ -283,12 +296,12 @@ async fn remove<W: World>(node: &Arc<Node<W>>, deleted: &[(Uuid, ChangedTopic)])
     node.world.spawn(Place::Background, Box::pin(task));
 }
 
-/// The partitions of `__consumer_offsets` that this node leads.
-fn led_groups<W: World>(node: &Node<W>, image: &Image) -> Led<W::Disk> {
-    let Some(topic) = image.topic(GROUPS_TOPIC) else { return BTreeMap::new() };
+/// The partitions of the internal topic of one kind of shard that this node leads.
+fn led<W: World, S: shards::Kind<W>>(node: &Node<W>, image: &Image) -> Led<W::Disk> {
+    let Some(topic) = image.topic(S::TOPIC) else { return BTreeMap::new() };
     let led = topic.partitions.iter().filter(|(_, state)| state.leader == node.settings.node_id);
     led.filter_map(|(partition, state)| {
-        let replica = node.partitions.replica(GROUPS_TOPIC, *partition).filter(|replica| !replica.is_offline())?;
+        let replica = node.partitions.replica(S::TOPIC, *partition).filter(|replica| !replica.is_offline())?;
         Some((*partition, (replica, state.leader_epoch)))
     })
     .collect()

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use crate::node::Node;
-use crate::shards::GROUPS_TOPIC;
+use crate::shards::{GROUPS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::world::{Place, World};
 
 /// Topics that are being created at the same time; more are left for the next request.
@@ -52,6 +52,11 @@ async fn create<W: World>(node: &Arc<Node<W>>, topics: Vec<String>) {
                 ErrorCode::InvalidReplicationFactor if topic.name == GROUPS_TOPIC => {
                     warn!("groups cannot work: offsets.topic.replication.factor is above the number of brokers");
                 }
+                ErrorCode::InvalidReplicationFactor if topic.name == TRANSACTIONS_TOPIC => {
+                    warn!(
+                        "transactions cannot work: transaction.state.log.replication.factor is above the number of brokers"
+                    );
+                }
                 error => warn!(topic = topic.name, %error, "topic not created on demand"),
             }
         }
@@ -62,27 +67,38 @@ async fn create<W: World>(node: &Arc<Node<W>>, topics: Vec<String>) {
     });
 }
 
-/// Source: `DefaultAutoTopicCreationManager.creatableTopic`, `GroupCoordinatorService.groupMetadataTopicConfigs`.
+/// Source: `DefaultAutoTopicCreationManager.creatableTopic`, `GroupCoordinatorService.groupMetadataTopicConfigs`,
+/// `TransactionStateManager.transactionTopicConfigs`.
 fn creatable<W: World>(node: &Node<W>, topic: &str) -> CreatableTopic {
     let settings = &node.settings;
-    if topic != GROUPS_TOPIC {
-        return CreatableTopic {
-            name: topic.to_owned(),
-            num_partitions: settings.default_partitions,
-            replication_factor: settings.default_replication,
-            ..Default::default()
-        };
-    }
-    let config = |name: &str, value: String| CreatableTopicConfig { name: name.to_owned(), value: Some(value) };
+    let (num_partitions, replication_factor, configs) = match topic {
+        GROUPS_TOPIC => {
+            let segment_bytes = settings.offsets_segment_bytes.to_string();
+            let configs = vec![
+                ("cleanup.policy", "compact".to_owned()),
+                ("compression.type", "producer".to_owned()),
+                ("segment.bytes", segment_bytes),
+            ];
+            (settings.offsets_partitions, settings.offsets_replication, configs)
+        }
+        TRANSACTIONS_TOPIC => {
+            let configs = vec![
+                ("cleanup.policy", "compact".to_owned()),
+                ("compression.type", "uncompressed".to_owned()),
+                ("min.insync.replicas", settings.transactions_min_isr.to_string()),
+                ("segment.bytes", settings.transactions_segment_bytes.to_string()),
+                ("unclean.leader.election.enable", "false".to_owned()),
+            ];
+            (settings.transactions_partitions, settings.transactions_replication, configs)
+        }
+        _ => (settings.default_partitions, settings.default_replication, Vec::new()),
+    };
+    let config = |(name, value): (&str, String)| CreatableTopicConfig { name: name.to_owned(), value: Some(value) };
     CreatableTopic {
         name: topic.to_owned(),
-        num_partitions: settings.offsets_partitions,
-        replication_factor: settings.offsets_replication,
-        configs: vec![
-            config("cleanup.policy", "compact".to_owned()),
-            config("compression.type", "producer".to_owned()),
-            config("segment.bytes", settings.offsets_segment_bytes.to_string()),
-        ],
+        num_partitions,
+        replication_factor,
+        configs: configs.into_iter().map(config).collect(),
         ..Default::default()
     }
 }

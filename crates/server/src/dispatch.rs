@@ -38,7 +38,11 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::AddPartitionsToTxn,
+    ApiKey::AddOffsetsToTxn,
+    ApiKey::EndTxn,
     ApiKey::WriteTxnMarkers,
+    ApiKey::TxnOffsetCommit,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
@@ -49,6 +53,8 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
     ApiKey::DescribeProducers,
+    ApiKey::DescribeTransactions,
+    ApiKey::ListTransactions,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -267,7 +273,11 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         ApiKey::DeleteRecords => serve!(call, decoder, api::delete_records::delete_records),
         ApiKey::InitProducerId => serve!(call, decoder, api::init_producer_id::init_producer_id),
         ApiKey::OffsetForLeaderEpoch => serve!(call, decoder, api::epochs::offset_for_leader_epoch),
+        ApiKey::AddPartitionsToTxn => serve!(call, decoder, api::add_to_txn::add_partitions_to_txn),
+        ApiKey::AddOffsetsToTxn => serve!(call, decoder, api::add_to_txn::add_offsets_to_txn),
+        ApiKey::EndTxn => serve!(call, decoder, api::transactions::end_txn),
         ApiKey::WriteTxnMarkers => serve!(call, decoder, api::write_txn_markers::write_txn_markers),
+        ApiKey::TxnOffsetCommit => serve!(call, decoder, api::txn_offset_commit::txn_offset_commit),
         ApiKey::DescribeConfigs => serve!(call, decoder, api::configs::describe_configs),
         ApiKey::AlterConfigs => serve!(call, decoder, api::configs::alter_configs),
         ApiKey::CreatePartitions => serve!(call, decoder, api::topics::create_partitions),
@@ -278,6 +288,8 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         ApiKey::ConsumerGroupDescribe => serve!(call, decoder, api::consumer_groups::consumer_group_describe),
         ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
         ApiKey::DescribeProducers => serve!(call, decoder, api::describe_producers::describe_producers),
+        ApiKey::DescribeTransactions => serve!(call, decoder, api::transactions::describe_transactions),
+        ApiKey::ListTransactions => serve!(call, decoder, api::transactions::list_transactions),
         ApiKey::DescribeTopicPartitions => serve!(call, decoder, api::cluster::describe_topic_partitions),
         ApiKey::Produce => unreachable!("dispatched by itself"),
         ApiKey::Vote
@@ -286,13 +298,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         | ApiKey::FetchSnapshot
         | ApiKey::BrokerRegistration
         | ApiKey::BrokerHeartbeat
-        | ApiKey::AllocateProducerIds
-        | ApiKey::AddPartitionsToTxn
-        | ApiKey::AddOffsetsToTxn
-        | ApiKey::EndTxn
-        | ApiKey::TxnOffsetCommit
-        | ApiKey::DescribeTransactions
-        | ApiKey::ListTransactions => unreachable!("not in SERVED"),
+        | ApiKey::AllocateProducerIds => unreachable!("not in SERVED"),
     }
 }
 

@@ -35,6 +35,7 @@ pub mod settings;
 pub mod shards;
 pub mod startup;
 mod upkeep;
+pub mod verification;
 pub mod watch;
 pub mod work;
 pub mod world;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arc_swap::ArcSwap;
 use milena_base::Disk;
 use milena_coordinators::group::GroupShard;
+use milena_coordinators::transaction::TransactionShard;
 use milena_metadata::image::Image;
 use milena_partition::Marks;
 use milena_protocol::{BrokerEpoch, Offset, TopicPartition, Uuid};
@@ -51,6 +52,8 @@ pub struct Node<W: World> {
     pub control: ControlHandle,
     /// The door to the group coordinator.
     pub shards: Shards<W, GroupShard>,
+    /// The door to the transaction coordinator.
+    pub transactions: Shards<W, TransactionShard>,
     /// Fetch sessions.
     pub sessions: Sessions,
     /// What requests may take.
@@ -155,7 +158,8 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     let memory_bytes = settings.memory_bytes.unwrap_or_else(|| memory::default_bytes(world.memory_bytes()));
     let kraft_version = i16::from(parts.voters.is_some());
     let (control, control_thread, changes) = control(parts);
-    let (shards, mailboxes) = Shards::new();
+    let (shards, group_mailboxes) = Shards::new();
+    let (transactions, transaction_mailboxes) = Shards::new();
     let node = Arc::new(Node {
         advertised: advertised(&settings, &addresses),
         cluster_id: meta.cluster_id,
@@ -163,6 +167,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
         partitions: Partitions::new(),
         control,
         shards,
+        transactions,
         sessions: Sessions::new(settings.fetch_sessions_max),
         memory: Memory::new(memory_bytes, settings.request_bytes_max, world.cores()),
         connections: Connections::default(),
@@ -179,7 +184,8 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     });
     let ended = spawn_control(&node, control_thread.run(start, tail));
     node.world.spawn(Place::Background, Box::pin(applier::run(Arc::clone(&node), changes)));
-    shards::spawn(&node, mailboxes);
+    shards::spawn(&node, group_mailboxes);
+    shards::spawn(&node, transaction_mailboxes);
     join(&node, directory_id).await?;
     doors.serve(&node);
     node.world.spawn(Place::Background, Box::pin(upkeep::run(Arc::clone(&node), leftovers)));
@@ -273,8 +279,10 @@ impl<W: World> Running<W> {
     pub async fn stop(self) {
         let node = self.node;
         broker::leave(&node).await;
-        // Whoever waits for a group is told that it is coordinated elsewhere; then connections and threads end.
+        // Whoever waits for a group or a transaction is told that it is coordinated elsewhere; then connections and threads
+        // end.
         node.shards.lead(Default::default()).await;
+        node.transactions.lead(Default::default()).await;
         node.stop.send_replace(true);
         let closed = close_all(&node).await;
         node.control.stop().await;

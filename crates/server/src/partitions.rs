@@ -17,7 +17,7 @@ use milena_partition::{
     LOOKUP_BYTES_MAX, LogSettings, Marks, OffsetSpec, Origin, Partition, ReadError, ReadInfo, ReadRequest, Rules,
     ValidBatch, Voucher, is_disk_full, validate, working_bytes,
 };
-use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerId, TopicPartition, Uuid};
+use milena_protocol::{ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
 use parking_lot::{Mutex, RwLock};
 
 use crate::durability::{Durability, Flushes};
@@ -37,9 +37,6 @@ pub enum Refused {
     /// The log does not take it.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// A batch of a transaction, which no coordinator of ours can vouch for.
-    #[error("no transaction coordinator can be asked whether the partition belongs to the transaction")]
-    UnverifiedTransaction,
     /// The replica is closed, or its directory is offline.
     #[error("the replica is offline")]
     Offline,
@@ -58,7 +55,6 @@ impl Refused {
                 | AppendError::CoordinatorFenced { .. }
                 | AppendError::NeedsVerification(_),
             ) => true,
-            Refused::UnverifiedTransaction => true,
             Refused::Append(_) | Refused::Offline => false,
         }
     }
@@ -79,8 +75,6 @@ impl Refused {
                 AppendError::Full | AppendError::UnexpectedOffset { .. } => ErrorCode::UnknownServerError,
                 AppendError::Disk(_) => ErrorCode::KafkaStorageError,
             },
-            // Kafka's word for a coordinator that does not answer: every client tries again, and asks for no metadata.
-            Refused::UnverifiedTransaction => ErrorCode::NotEnoughReplicas,
             Refused::Offline => ErrorCode::KafkaStorageError,
         }
     }
@@ -216,18 +210,14 @@ impl<D: Disk> Replica<D> {
         partition
     }
 
-    /// Checks a batch of a client and appends it. It is acknowledged once [`Written::durability`] was waited for.
-    pub async fn append<W: World<Disk = D>>(
+    /// Appends a batch of a client that was checked. It is acknowledged once [`Written::durability`] was waited for.
+    pub fn append<W: World<Disk = D>>(
         self: &Arc<Self>,
         world: &Arc<W>,
-        bytes: Bytes,
-        produce_version: i16,
+        batch: &ValidBatch,
+        voucher: Voucher,
     ) -> Result<Written, Refused> {
-        let batch = self.validated(&**world, bytes, produce_version).await?;
-        if batch.header().attributes.is_transactional() && batch.header().producer_id != ProducerId::NONE {
-            return Err(Refused::UnverifiedTransaction);
-        }
-        let appended = self.append_valid(world.now(), &batch, None, Voucher::NotNeeded)?;
+        let appended = self.append_valid(world.now(), batch, None, voucher)?;
         let is_promised = self.settings.load().acknowledges_after_flush();
         let is_due = is_promised || appended.flush_due || appended.rolled;
         let durability = is_due.then(|| self.flush(world, appended.last_offset.next()));
@@ -268,7 +258,8 @@ impl<D: Disk> Replica<D> {
         Ok(())
     }
 
-    async fn validated<W: World<Disk = D>>(
+    /// Checks a batch of a client by the topic's rules, off the data cores where that may take long.
+    pub async fn validated<W: World<Disk = D>>(
         self: &Arc<Self>,
         world: &W,
         bytes: Bytes,

@@ -1,6 +1,7 @@
 //! The node's settings as typed values, read once from Kafka's keys (`server.properties`, flags, `-o`).
 
 mod groups;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -15,6 +16,7 @@ use milena_metadata::retention::Retention;
 use milena_protocol::NodeId;
 
 use crate::metadata_log::MetadataLogSettings;
+use crate::verification::VerificationSettings;
 
 /// Keys of our own: they never leave this node (no controller and no client sees them).
 pub const OWN_KEYS: &[OwnKey] = &[
@@ -131,6 +133,14 @@ pub struct Settings {
     pub offsets_replication: i16,
     /// `offsets.topic.segment.bytes`
     pub offsets_segment_bytes: i32,
+    /// `transaction.state.log.num.partitions`
+    pub transactions_partitions: i32,
+    /// `transaction.state.log.replication.factor`
+    pub transactions_replication: i16,
+    /// `transaction.state.log.segment.bytes`
+    pub transactions_segment_bytes: i32,
+    /// `transaction.state.log.min.isr`
+    pub transactions_min_isr: i32,
     /// `max.request.partition.size.limit`: partitions of one DescribeTopicPartitions answer.
     pub described_partitions_max: i32,
     /// `broker.heartbeat.interval.ms`
@@ -147,8 +157,12 @@ pub struct Settings {
     pub quorum_backoff_ms: i64,
     /// `request.timeout.ms`: how long a request of another broker waits for its records to be safe.
     pub request_timeout: Duration,
+    /// How transactions' coordinators are asked before a transaction begins in a partition.
+    pub verification: VerificationSettings,
     /// Settings of the group coordinator.
     pub groups: milena_coordinators::group::Settings,
+    /// Settings of the transaction coordinator.
+    pub transactions: milena_coordinators::transaction::Settings,
     /// `group.coordinator.rebalance.protocols` names `consumer`.
     pub serves_consumer_groups: bool,
     /// `log.retention.check.interval.ms`
@@ -235,6 +249,10 @@ impl Settings {
             offsets_replication: values.number("offsets.topic.replication.factor")?,
             described_partitions_max: values.number("max.request.partition.size.limit")?,
             offsets_segment_bytes: values.number("offsets.topic.segment.bytes")?,
+            transactions_partitions: values.number("transaction.state.log.num.partitions")?,
+            transactions_replication: values.number("transaction.state.log.replication.factor")?,
+            transactions_segment_bytes: values.number("transaction.state.log.segment.bytes")?,
+            transactions_min_isr: values.number("transaction.state.log.min.isr")?,
             heartbeat_ms: values.number("broker.heartbeat.interval.ms")?,
             session_ms: values.number("broker.session.timeout.ms")?,
             election_timeout_ms: values.number("controller.quorum.election.timeout.ms")?,
@@ -242,8 +260,10 @@ impl Settings {
             quorum_request_timeout_ms: values.number("controller.quorum.request.timeout.ms")?,
             quorum_backoff_ms: values.number("controller.quorum.retry.backoff.ms")?,
             request_timeout: values.millis("request.timeout.ms")?,
+            verification: transactions::verification(&values)?,
             groups: groups::groups(&values)?,
             serves_consumer_groups: groups::serves_consumer_groups(&values)?,
+            transactions: transactions::transactions(&values)?,
             retention_check: values.millis("log.retention.check.interval.ms")?,
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
             producer_expiry_ms: values.number("producer.id.expiration.ms")?,

@@ -9,17 +9,21 @@ mod groups;
 mod load;
 mod owned;
 mod thread;
+pub mod transactions;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use milena_coordinators::Shard;
+use milena_coordinators::group::partition_for;
 use milena_protocol::LeaderEpoch;
 use tokio::time::Duration;
 
 pub use self::door::Shards;
 pub(crate) use self::door::{Led, Mailboxes};
 pub use self::groups::GROUPS_TOPIC;
+pub use self::transactions::TRANSACTIONS_TOPIC;
 use crate::node::Node;
 use crate::world::{Place, World};
 
@@ -47,6 +51,15 @@ pub trait Kind<W: World>: Shard {
     /// Does what a shard wants done outside of it, and answers with what the shard is to hear of it. Runs beside the
     /// coordinator threads; MUST end in bounded time.
     fn carry_out(node: &Arc<Node<W>>, effect: Self::Effect) -> impl Future<Output = Self::Event> + Send;
+}
+
+/// Splits groups or transactional ids by the shard that owns them among `partitions`, keeping the order within each.
+pub(crate) fn by_shard(partitions: i32, names: &[String]) -> BTreeMap<i32, Vec<String>> {
+    let mut shards: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+    for name in names {
+        shards.entry(partition_for(name, partitions)).or_default().push(name.clone());
+    }
+    shards
 }
 
 /// Starts the loops of one kind of shard, one on each coordinator thread.

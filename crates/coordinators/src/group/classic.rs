@@ -25,11 +25,11 @@ use milena_protocol::{ErrorCode, Message, Offset};
 
 use super::consumer::limits::Limit;
 use super::member::{Member, Parked};
-use super::partition::java_hash;
 #[cfg(test)]
 use super::planted::Bug;
 use super::request::join_response;
 use super::{Response, Settings};
+use crate::partition::java_hash;
 use crate::timers::Timers;
 use crate::{CoordinatorRecord, ReplyTo};
 

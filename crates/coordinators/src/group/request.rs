@@ -28,6 +28,7 @@ use milena_protocol::messages::{
 use super::Settings;
 use super::record::TEXT_BYTES_MAX;
 use crate::Marker;
+use crate::log_error::coordinator_error;
 
 /// Who asks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -302,23 +303,6 @@ impl Response {
             }
         };
         request.failure(version, coordinator_error(error))
-    }
-}
-
-/// How clients of a coordinator learn of an error of its log.
-///
-/// Source: `CoordinatorOperationExceptionHelper`, `appendGroupMetadataErrorToResponseError`.
-pub fn coordinator_error(log_error: ErrorCode) -> ErrorCode {
-    match log_error {
-        ErrorCode::UnknownTopicOrPartition | ErrorCode::NotEnoughReplicas | ErrorCode::RequestTimedOut => {
-            ErrorCode::CoordinatorNotAvailable
-        }
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge | ErrorCode::InvalidFetchSize => {
-            ErrorCode::UnknownServerError
-        }
-        ErrorCode::NetworkException => ErrorCode::CoordinatorLoadInProgress,
-        other => other,
     }
 }
 

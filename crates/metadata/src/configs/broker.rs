@@ -6,8 +6,8 @@ use super::Setting;
 use super::table::settings;
 
 settings! { BROKER
-    "add.partitions.to.txn.retry.backoff.max.ms", Int, "100", High, AtLeast(0), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
-    "add.partitions.to.txn.retry.backoff.ms", Int, "20", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
+    "add.partitions.to.txn.retry.backoff.max.ms", Int, "100", High, AtLeast(0), ReadOnly, Acts, Public, "How long a coordinator that still ends the last transaction is asked again before the producer is told, in milliseconds.";
+    "add.partitions.to.txn.retry.backoff.ms", Int, "20", High, AtLeast(1), ReadOnly, Acts, Public, "The pause before such a coordinator is asked again, in milliseconds.";
     "advertised.listeners", List, null, High, Words { known: &[], empty: false }, ReadOnly, Acts, Public, "Where clients and brokers reach each listener; unset: the listeners themselves.";
     "alter.config.policy.class.name", Class, null, Low, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
     "alter.log.dirs.replication.quota.window.num", Int, "11", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about moves between directories.";
@@ -351,17 +351,17 @@ settings! { BROKER
     "ssl.truststore.password", Password, null, Medium, Any, PerBroker, NoEffect, Public, "Kept for compatibility: about TLS.";
     "ssl.truststore.type", Text, "JKS", Medium, Any, PerBroker, NoEffect, Public, "Kept for compatibility: about TLS.";
     "telemetry.max.bytes", Int, "1048576", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility.";
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, "10000", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
-    "transaction.max.timeout.ms", Int, "900000", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
-    "transaction.partition.verification.enable", Boolean, "true", Low, Any, ClusterWide, NoEffect, Public, "Kept for compatibility: about transactions.";
-    "transaction.remove.expired.transaction.cleanup.interval.ms", Int, "3600000", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, "10000", Low, AtLeast(1), ReadOnly, Acts, Public, "How often transactions are looked for that were open for too long, in milliseconds.";
+    "transaction.max.timeout.ms", Int, "900000", High, AtLeast(1), ReadOnly, Acts, Public, "The longest timeout that a transactional producer may ask for, in milliseconds.";
+    "transaction.partition.verification.enable", Boolean, "true", Low, Any, ClusterWide, Acts, Public, "Whether the coordinator is asked before a transaction begins in a partition, also for producers that add partitions by a request of its own.";
+    "transaction.remove.expired.transaction.cleanup.interval.ms", Int, "3600000", Low, AtLeast(1), ReadOnly, Acts, Public, "How often transactional ids are looked for that nobody has used for long, in milliseconds.";
     "transaction.state.log.load.buffer.size", Int, "5242880", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
-    "transaction.state.log.min.isr", Int, "2", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
-    "transaction.state.log.num.partitions", Int, "50", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
-    "transaction.state.log.replication.factor", Short, "3", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
-    "transaction.state.log.segment.bytes", Int, "104857600", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
+    "transaction.state.log.min.isr", Int, "2", High, AtLeast(1), ReadOnly, Acts, Public, "min.insync.replicas of the topic of transactional ids, when it is created.";
+    "transaction.state.log.num.partitions", Int, "50", High, AtLeast(1), ReadOnly, Acts, Public, "Partitions of the topic of transactional ids, when it is created.";
+    "transaction.state.log.replication.factor", Short, "3", High, AtLeast(1), ReadOnly, Acts, Public, "Replicas of the topic of transactional ids.";
+    "transaction.state.log.segment.bytes", Int, "104857600", High, AtLeast(1), ReadOnly, Acts, Public, "segment.bytes of the topic of transactional ids, when it is created.";
     "transaction.two.phase.commit.enable", Boolean, "false", Low, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
-    "transactional.id.expiration.ms", Int, "604800000", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about transactions.";
+    "transactional.id.expiration.ms", Int, "604800000", High, AtLeast(1), ReadOnly, Acts, Public, "How long a transactional id without an open transaction is remembered after its last use, in milliseconds.";
     "unclean.leader.election.enable", Boolean, "false", High, Any, ClusterWide, NoEffect, Public, "Default of the topics' unclean.leader.election.enable.";
     "unclean.leader.election.interval.ms", Long, "300000", Medium, AtLeast(1), ReadOnly, NoEffect, Internal, "Internal. Kept for compatibility: about elections.";
     "unstable.api.versions.enable", Boolean, "false", High, Any, ReadOnly, NoEffect, Internal, "Internal. Kept for compatibility.";

@@ -185,8 +185,8 @@ fn the_first_activation_writes_what_kafka_writes() {
     let harness = Harness::new();
     let kinds: Vec<u32> = harness.records.iter().map(|record| record.kind()).collect();
     // One feature level (12) for each of Kafka's six that is served here.
-    assert_eq!(kinds, [23, 12, 12, 12, 4, 24]);
-    let MetadataRecord::Config(record) = &harness.records[4] else { panic!("a setting") };
+    assert_eq!(kinds, [23, 12, 12, 12, 12, 4, 24]);
+    let MetadataRecord::Config(record) = &harness.records[5] else { panic!("a setting") };
     assert_eq!((record.resource_type, record.name.as_str(), record.value.as_deref()), (4, MIN_ISR, Some("1")));
     assert_eq!(harness.image().feature("metadata.version"), 30);
 }

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 
 use milena_base::Millis;
+use milena_protocol::records::BatchHeader;
 use milena_protocol::{ProducerEpoch, ProducerId, Sequence};
 
 /// Questions that may be open at once in a partition; beyond it the one of the smallest producer id is forgotten,
@@ -22,6 +23,31 @@ const QUESTIONS_MAX: usize = 10_000;
 /// Names one question to a transaction's coordinator. Never given twice by one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guard(u64);
+
+/// A transaction that is about to begin in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beginning {
+    /// Whose.
+    pub producer: ProducerId,
+    /// Of the producer.
+    pub epoch: ProducerEpoch,
+    /// Of its first record; −1 for what a coordinator writes.
+    pub sequence: Sequence,
+    /// The producer's epoch rises with each transaction (transaction version 2), so that its sequences begin with 0.
+    pub bumps_epoch: bool,
+}
+
+impl Beginning {
+    /// By the first batch; whether the epoch rises, no batch can tell.
+    pub(crate) fn of(header: &BatchHeader) -> Beginning {
+        Beginning {
+            producer: header.producer_id,
+            epoch: header.producer_epoch,
+            sequence: header.base_sequence,
+            bumps_epoch: false,
+        }
+    }
+}
 
 /// What waits for the coordinator's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +70,8 @@ pub(crate) struct Questions {
 
 impl Questions {
     /// Asks, or asks again: then the guard stays.
-    pub(crate) fn ask(
-        &mut self,
-        now: Millis,
-        producer: ProducerId,
-        epoch: ProducerEpoch,
-        sequence: Sequence,
-        bumps_epoch: bool,
-    ) -> Guard {
+    pub(crate) fn ask(&mut self, now: Millis, beginning: &Beginning) -> Guard {
+        let Beginning { producer, epoch, sequence, bumps_epoch } = *beginning;
         if !self.open.contains_key(&producer) {
             if self.open.len() == QUESTIONS_MAX {
                 self.open.pop_first();
@@ -101,8 +121,13 @@ mod tests {
 
     const PRODUCER: ProducerId = ProducerId(7);
 
+    fn beginning(producer: ProducerId, epoch: i16, sequence: i32) -> Beginning {
+        let (epoch, sequence) = (ProducerEpoch(epoch), Sequence(sequence));
+        Beginning { producer, epoch, sequence, bumps_epoch: true }
+    }
+
     fn ask(questions: &mut Questions, epoch: i16, sequence: i32) -> Guard {
-        questions.ask(Millis(0), PRODUCER, ProducerEpoch(epoch), Sequence(sequence), true)
+        questions.ask(Millis(0), &beginning(PRODUCER, epoch, sequence))
     }
 
     #[test]
@@ -136,7 +161,7 @@ mod tests {
         questions.expire(Millis(100), 100);
         assert!(!questions.is_open(PRODUCER, guard));
         for id in 0..2 * QUESTIONS_MAX as i64 {
-            questions.ask(Millis(0), ProducerId(id), ProducerEpoch(0), Sequence(0), false);
+            questions.ask(Millis(0), &beginning(ProducerId(id), 0, 0));
         }
         assert_eq!(questions.open.len(), QUESTIONS_MAX);
     }

@@ -204,12 +204,13 @@ fn inner_offsets_with_gaps_are_put_right_only_where_the_codec_changes() {
 
 #[test]
 fn the_first_batch_says_whether_a_transaction_begins() {
-    assert_eq!(begins_transactional(&good()), Ok(false));
+    let begins = |bytes: &[u8]| first_header(bytes).map(|header| header.map(|it| it.attributes.is_transactional()));
+    assert_eq!(begins(&good()), Ok(Some(false)));
     let transactional = batch(&[(NOW, vec![1])], &BatchOptions { is_transactional: true, ..producer(7, 0, 0) });
-    assert_eq!(begins_transactional(&transactional), Ok(true));
-    assert_eq!(begins_transactional(&transactional[..transactional.len() - 1]), Ok(false), "cut off");
-    assert_eq!(begins_transactional(&[]), Ok(false));
-    let refused = begins_transactional(&changed(8, &3i32.to_be_bytes())).unwrap_err();
+    assert_eq!(begins(&transactional), Ok(Some(true)));
+    assert_eq!(begins(&transactional[..transactional.len() - 1]), Ok(None), "cut off");
+    assert_eq!(begins(&[]), Ok(None));
+    let refused = begins(&changed(8, &3i32.to_be_bytes())).unwrap_err();
     assert_eq!(refused.code, ErrorCode::CorruptMessage);
 }
 

@@ -11,9 +11,10 @@ use milena_protocol::messages::{
     ConsumerGroupHeartbeatResponse,
 };
 
-use crate::api::groups::{ask, by_shard, context};
+use crate::api::groups::{ask, context, partitions};
 use crate::api::operations;
 use crate::dispatch::Call;
+use crate::shards::by_shard;
 use crate::world::World;
 
 /// Trap 139: the protocol needs the cluster's consent (group.version) and the node's
@@ -54,7 +55,7 @@ pub async fn consumer_group_describe<W: World>(
     }
     let (nameless, named): (Vec<String>, Vec<String>) = request.group_ids.into_iter().partition(String::is_empty);
     let mut groups: Vec<DescribedGroup> = nameless.iter().map(|id| refused(id, ErrorCode::InvalidGroupId)).collect();
-    for (shard, asked) in by_shard(call, named) {
+    for (shard, asked) in by_shard(partitions(call.node), &named) {
         match call.node.shards.ask(shard, context(call), Request::ConsumerDescribe(asked)).await {
             Response::ConsumerDescribe(described) => groups.extend(described),
             other => unreachable!("the shard answered {other:?}"),

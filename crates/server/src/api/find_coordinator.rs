@@ -1,4 +1,4 @@
-//! FindCoordinator: which broker leads the internal partition that a group belongs to.
+//! FindCoordinator: which broker leads the internal partition that a group or a transactional id belongs to.
 //!
 //! Source: `KafkaApis.getCoordinator`.
 
@@ -10,7 +10,7 @@ use milena_protocol::{ErrorCode, Uuid};
 use crate::api::metadata::View;
 use crate::auto_create;
 use crate::dispatch::Call;
-use crate::shards::GROUPS_TOPIC;
+use crate::shards::{GROUPS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::world::World;
 
 /// Key type of a group.
@@ -75,19 +75,19 @@ fn leader<W: World>(
     key_type: i8,
     key: &str,
 ) -> Result<(i32, String, i32), (ErrorCode, &'static str)> {
-    match key_type {
-        GROUP => {}
-        TRANSACTION => return Err((ErrorCode::CoordinatorNotAvailable, "this broker serves no transactions yet")),
+    let internal = match key_type {
+        GROUP => GROUPS_TOPIC,
+        TRANSACTION => TRANSACTIONS_TOPIC,
         SHARE if call.version() < SHARE_SINCE || !is_share_key(key) => return Err((ErrorCode::InvalidRequest, "")),
         SHARE => {
             return Err((ErrorCode::CoordinatorNotAvailable, "this broker serves no share groups yet"));
         }
         _ => return Err((ErrorCode::InvalidRequest, "no such type of coordinator")),
-    }
+    };
     let unavailable = (ErrorCode::CoordinatorNotAvailable, "");
     let image = call.node.image();
-    let Some(topic) = image.topic(GROUPS_TOPIC) else {
-        auto_create::start(call.node, std::iter::once(&GROUPS_TOPIC.to_owned()));
+    let Some(topic) = image.topic(internal) else {
+        auto_create::start(call.node, std::iter::once(&internal.to_owned()));
         return Err(unavailable);
     };
     let view = View { image: &image, listener: &call.peer.listener, version: call.version() };

@@ -2,7 +2,6 @@
 //!
 //! Source: the group handlers of `KafkaApis`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use milena_coordinators::group::{
@@ -28,21 +27,12 @@ use milena_protocol::{ErrorCode, Uuid};
 
 use crate::api::operations;
 use crate::dispatch::Call;
-use crate::shards::GROUPS_TOPIC;
+use crate::node::Node;
+use crate::shards::{GROUPS_TOPIC, by_shard};
 use crate::world::World;
 
 /// First version of OffsetCommit and OffsetFetch that names topics by id.
 const BY_ID: i16 = 10;
-
-/// Takes the response that belongs to a request; the shard answers nothing else.
-macro_rules! expect {
-    ($response:expr, $variant:path) => {
-        match $response {
-            $variant(response) => response,
-            other => unreachable!("the shard answered {other:?}"),
-        }
-    };
-}
 
 pub(super) fn context<W: World>(call: &Call<'_, W>) -> Context {
     Context {
@@ -54,9 +44,14 @@ pub(super) fn context<W: World>(call: &Call<'_, W>) -> Context {
 }
 
 /// How many partitions the groups are spread over: those of the topic, or those that it will have.
-fn partitions<W: World>(call: &Call<'_, W>) -> i32 {
-    let image = call.node.image();
-    image.topic(GROUPS_TOPIC).map_or(call.node.settings.offsets_partitions, |topic| topic.partitions.len() as i32)
+pub(super) fn partitions<W: World>(node: &Node<W>) -> i32 {
+    let image = node.image();
+    image.topic(GROUPS_TOPIC).map_or(node.settings.offsets_partitions, |topic| topic.partitions.len() as i32)
+}
+
+/// The partition of `__consumer_offsets` that a group belongs to.
+pub fn partition_of<W: World>(node: &Node<W>, group_id: &str) -> i32 {
+    partition_for(group_id, partitions(node))
 }
 
 /// Asks the shard of `group_id`, unless the request is refused before.
@@ -65,7 +60,7 @@ pub(super) async fn ask<W: World>(call: &Call<'_, W>, group_id: &str, request: R
     if let Some(refusal) = refuse(&request, call.version(), settings) {
         return refusal;
     }
-    call.node.shards.ask_group(partitions(call), group_id, context(call), request).await
+    call.node.shards.ask_group(partitions(call.node), group_id, context(call), request).await
 }
 
 /// Enters a group.
@@ -251,26 +246,15 @@ pub async fn offset_delete<W: World>(call: &Call<'_, W>, mut request: OffsetDele
     response
 }
 
-/// Splits groups by the shard that owns them, keeping the order within each.
-pub(super) fn by_shard<W: World>(call: &Call<'_, W>, groups: Vec<String>) -> BTreeMap<i32, Vec<String>> {
-    let partitions = partitions(call);
-    let mut shards: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-    for group in groups {
-        shards.entry(partition_for(&group, partitions)).or_default().push(group);
-    }
-    shards
-}
-
 /// State and members of groups.
 pub async fn describe_groups<W: World>(call: &Call<'_, W>, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let with_operations = call.version() >= 3 && request.include_authorized_operations;
     let mut groups = Vec::with_capacity(request.groups.len());
-    let order = request.groups.clone();
-    for (shard, asked) in by_shard(call, request.groups) {
+    for (shard, asked) in by_shard(partitions(call.node), &request.groups) {
         let response = call.node.shards.ask(shard, context(call), Request::DescribeGroups(asked)).await;
         groups.extend(expect!(response, Response::DescribeGroups));
     }
-    groups.sort_by_key(|group| order.iter().position(|id| *id == group.group_id));
+    groups.sort_by_key(|group| request.groups.iter().position(|id| *id == group.group_id));
     for group in groups.iter_mut().filter(|group| with_operations && group.error_code == 0) {
         group.authorized_operations = operations::GROUP;
     }
@@ -296,7 +280,7 @@ pub async fn list_groups<W: World>(call: &Call<'_, W>, request: ListGroupsReques
 /// Deletes empty groups. A group without a name was possible once and may be deleted.
 pub async fn delete_groups<W: World>(call: &Call<'_, W>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());
-    for (shard, asked) in by_shard(call, request.groups_names) {
+    for (shard, asked) in by_shard(partitions(call.node), &request.groups_names) {
         let response = call.node.shards.ask(shard, context(call), Request::DeleteGroups(asked)).await;
         results.extend(expect!(response, Response::DeleteGroups));
     }

@@ -1,5 +1,16 @@
 //! One function per API: authorize, ask the machine behind it, answer. Decisions live further down.
 
+/// Takes the response that belongs to a request; the shard answers nothing else.
+macro_rules! expect {
+    ($response:expr, $variant:path) => {
+        match $response {
+            $variant(response) => response,
+            other => unreachable!("the shard answered {other:?}"),
+        }
+    };
+}
+
+pub mod add_to_txn;
 pub mod api_versions;
 pub mod cluster;
 pub mod configs;
@@ -15,6 +26,8 @@ pub mod list_offsets;
 pub mod metadata;
 pub mod produce;
 pub mod topics;
+pub mod transactions;
+pub mod txn_offset_commit;
 pub mod write_txn_markers;
 
 /// What everybody may do while there is no authorizer, as bits of `AclOperation`.

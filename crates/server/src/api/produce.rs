@@ -1,28 +1,28 @@
 //! Produce: one batch per partition, appended and answered.
 //!
-//! Source: `KafkaApis.handleProduceRequest`, `ReplicaManager.appendRecords`.
+//! Source: `KafkaApis.handleProduceRequest`, `ReplicaManager.handleProduceAppend`.
+
+mod answers;
+mod append;
+mod leaders;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use milena_base::Millis;
-use milena_metadata::image::Image;
-use milena_partition::{AppendError, Appended, begins_transactional};
+use milena_partition::first_header;
 use milena_protocol::messages::produce_request::PartitionProduceData;
-use milena_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
-};
+use milena_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use milena_protocol::messages::{ProduceRequest, ProduceResponse};
+use milena_protocol::records::BatchHeader;
 use milena_protocol::wire::Records;
-use milena_protocol::{ApiKey, ErrorCode, Offset, Uuid};
+use milena_protocol::{ApiKey, ErrorCode, ProducerEpoch, ProducerId, Uuid};
 use tokio::time::Instant;
 
-use crate::api::metadata::View;
+use self::answers::failed;
+use self::append::{Promise, Terms, answers, append_all};
 use crate::dispatch::{Call, Outcome, Progress};
-use crate::durability::Durability;
-use crate::partitions::{Refused, Replica, Written};
+use crate::verification::Transaction;
 use crate::world::World;
-use milena_metadata::topic_name::is_internal;
 
 /// First version that names topics by id.
 const BY_ID: i16 = 13;
@@ -44,12 +44,16 @@ pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> P
         let partitions = asked.entry((topic.name, topic.topic_id)).or_default();
         partitions.extend(topic.partition_data.into_iter().map(|data| (data.index, data)));
     }
-    let (mut response, promises) = match check_first_batches(&asked, request.transactional_id.is_some()) {
-        Ok(()) => append_all(call, asked, acks).await,
-        Err((error, message)) => (refused_request(asked, error, message.as_deref()), Vec::new()),
+    let (responses, promises) = match transaction_of(&asked, request.transactional_id) {
+        Ok(transaction) => {
+            let terms = Terms { acks, transaction: transaction.as_ref() };
+            answers(append_all(call, asked, &terms).await)
+        }
+        Err(refusal) => (refused_request(asked, &refusal), Vec::new()),
     };
+    let mut response = ProduceResponse { responses, ..Default::default() };
     if call.version() >= LEADER_HINTS {
-        add_leader_hints(call, &mut response);
+        leaders::add_leader_hints(call, &mut response);
     }
     let (node, header) = (Arc::clone(call.node), call.answer_header());
     let finish = move |response: &ProduceResponse| {
@@ -65,15 +69,6 @@ pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> P
     }))
 }
 
-/// A partition of the answer that holds only if its records become durable.
-struct Promise {
-    /// Place of the topic in the answer.
-    topic: usize,
-    /// Place of the partition in the topic.
-    partition: usize,
-    durability: Durability,
-}
-
 /// Waits for every promise; the flushes behind them run side by side. One that is broken becomes an error.
 async fn keep_all(response: &mut ProduceResponse, promises: Vec<Promise>) {
     for Promise { topic, partition, durability } in promises {
@@ -84,57 +79,62 @@ async fn keep_all(response: &mut ProduceResponse, promises: Vec<Promise>) {
     }
 }
 
+/// Why a request is refused as a whole.
+#[derive(Debug, PartialEq, Eq)]
+struct Refusal {
+    error: ErrorCode,
+    message: Option<String>,
+}
+
+/// The transaction that the batches of a request belong to, if one does.
+///
 /// Trap 49: a request with a batch of a transaction needs a transactional id. To know that, Kafka looks at the first
-/// batch of each partition, and where that is none, the whole request fails.
-fn check_first_batches(asked: &Asked, has_transactional_id: bool) -> Result<(), (ErrorCode, Option<String>)> {
+/// batch of each partition, and where that is none, the whole request fails; so it does with several producers.
+fn transaction_of(asked: &Asked, transactional_id: Option<String>) -> Result<Option<Transaction>, Refusal> {
+    let mut found: Option<BatchHeader> = None;
     for data in asked.values().flat_map(BTreeMap::values) {
         let Records::Bytes(bytes) = &data.records else { continue };
-        match begins_transactional(bytes) {
-            Ok(true) if has_transactional_id => return Ok(()),
-            Ok(true) => return Err((ErrorCode::TransactionalIdAuthorizationFailed, None)),
-            Ok(false) => {}
-            Err(invalid) => {
-                return Err((invalid.code, Some(format!("no batch begins the records of partition {}", data.index))));
+        match first_header(bytes) {
+            Ok(Some(header)) if header.attributes.is_transactional() => match found {
+                _ if transactional_id.is_none() => {
+                    return Err(Refusal { error: ErrorCode::TransactionalIdAuthorizationFailed, message: None });
+                }
+                Some(first) if producer(&first) != producer(&header) => {
+                    let message = Some("the batches are of several producers or epochs".to_owned());
+                    return Err(Refusal { error: ErrorCode::InvalidProducerIdMapping, message });
+                }
+                _ => found = Some(header),
+            },
+            // What follows a batch of a transaction is looked at when it is appended.
+            Err(invalid) if found.is_none() => {
+                let message = Some(format!("no batch begins the records of partition {}", data.index));
+                return Err(Refusal { error: invalid.code, message });
             }
+            Ok(_) | Err(_) => {}
         }
     }
-    Ok(())
+    let found = found.filter(|header| header.producer_id != ProducerId::NONE).zip(transactional_id);
+    Ok(found.map(|(header, id)| {
+        let (producer_id, producer_epoch) = producer(&header);
+        Transaction { id, producer_id, producer_epoch }
+    }))
 }
 
-async fn append_all<W: World>(call: &Call<'_, W>, asked: Asked, acks: i16) -> (ProduceResponse, Vec<Promise>) {
-    let mut response = ProduceResponse::default();
-    let mut promises = Vec::new();
-    for ((name, topic_id), partitions) in asked {
-        let found = named(call, &name, topic_id);
-        let mut answers = Vec::with_capacity(partitions.len());
-        for data in partitions.into_values() {
-            let (answer, durability) = append(call, found.as_deref(), data, acks).await;
-            let (topic, partition) = (response.responses.len(), answers.len());
-            promises.extend(durability.map(|durability| Promise { topic, partition, durability }));
-            answers.push(answer);
-        }
-        response.responses.push(TopicProduceResponse { name, topic_id, partition_responses: answers });
-    }
-    (response, promises)
+fn producer(header: &BatchHeader) -> (ProducerId, ProducerEpoch) {
+    (header.producer_id, header.producer_epoch)
 }
 
-fn refused_request(asked: Asked, error: ErrorCode, message: Option<&str>) -> ProduceResponse {
-    let answer =
-        |index: i32| PartitionProduceResponse { error_message: message.map(str::to_owned), ..failed(index, error) };
+fn refused_request(asked: Asked, refusal: &Refusal) -> Vec<TopicProduceResponse> {
+    let answer = |index: i32| PartitionProduceResponse {
+        error_message: refusal.message.clone(),
+        ..failed(index, refusal.error)
+    };
     let responses = asked.into_iter().map(|((name, topic_id), partitions)| TopicProduceResponse {
         name,
         topic_id,
         partition_responses: partitions.into_keys().map(answer).collect(),
     });
-    ProduceResponse { responses: responses.collect(), ..Default::default() }
-}
-
-/// The topic's name; from version 13 on it must be found by its id.
-fn named<W: World>(call: &Call<'_, W>, name: &str, id: Uuid) -> Option<String> {
-    match call.version() >= BY_ID {
-        true => call.node.partitions.topic_by_id(id).map(|hosted| hosted.name.clone()),
-        false => Some(name.to_owned()),
-    }
+    responses.collect()
 }
 
 /// Trap 29: nobody reads an answer with acks=0; an error is told by closing the connection.
@@ -149,133 +149,27 @@ fn silence<D: milena_base::Disk>(response: &ProduceResponse) -> Outcome<D> {
     }
 }
 
-async fn append<W: World>(
-    call: &Call<'_, W>,
-    topic: Option<&str>,
-    data: PartitionProduceData,
-    acks: i16,
-) -> (PartitionProduceResponse, Option<Durability>) {
-    let answer = |error: ErrorCode| (failed(data.index, error), None);
-    let Some(topic) = topic else { return answer(ErrorCode::UnknownTopicId) };
-    let Some(replica) = call.node.partitions.replica(topic, data.index) else {
-        return answer(ErrorCode::UnknownTopicOrPartition);
-    };
-    let Records::Bytes(bytes) = data.records else { return answer(ErrorCode::InvalidRecord) };
-    if !(-1..=1).contains(&acks) {
-        return answer(ErrorCode::InvalidRequiredAcks);
-    }
-    if is_internal(topic) && call.header.client_id.as_deref() != Some(ADMIN_CLIENT) {
-        return answer(ErrorCode::InvalidTopicException);
-    }
-    let size_bytes = bytes.len() as u64;
-    match replica.append(&call.node.world, bytes, call.version()).await {
-        Ok(Written { appended, durability }) => {
-            call.node.metrics.appended_bytes.inc_by(size_bytes);
-            call.node.metrics.appended_batches.inc();
-            (succeeded(data.index, &appended), durability)
-        }
-        Err(refused) => (refused_answer(data.index, &refused, &replica), None),
-    }
-}
-
-fn succeeded(index: i32, appended: &Appended) -> PartitionProduceResponse {
-    PartitionProduceResponse {
-        index,
-        base_offset: appended.base_offset.0,
-        log_append_time_ms: appended.log_append_time.0,
-        log_start_offset: appended.log_start.0,
-        ..answer_of(index)
-    }
-}
-
-fn failed(index: i32, error: ErrorCode) -> PartitionProduceResponse {
-    PartitionProduceResponse { error_code: error.number(), ..answer_of(index) }
-}
-
-fn answer_of(index: i32) -> PartitionProduceResponse {
-    PartitionProduceResponse {
-        index,
-        base_offset: Offset::NONE.0,
-        log_append_time_ms: Millis::NONE.0,
-        log_start_offset: Offset::NONE.0,
-        ..Default::default()
-    }
-}
-
-fn refused_answer<D: milena_base::Disk>(
-    index: i32,
-    refused: &Refused,
-    replica: &Arc<Replica<D>>,
-) -> PartitionProduceResponse {
-    let mut answer = failed(index, refused.code());
-    match refused {
-        Refused::Invalid(invalid) => {
-            answer.error_message.clone_from(&invalid.message);
-            answer.record_errors = invalid
-                .record_errors
-                .iter()
-                .map(|record| BatchIndexAndErrorMessage {
-                    batch_index: record.index,
-                    batch_index_error_message: Some(record.message.clone()),
-                })
-                .collect();
-            if invalid.with_log_start {
-                answer.log_start_offset = replica.marks().map_or(Offset::NONE, |marks| marks.log_start).0;
-            }
-        }
-        Refused::UnverifiedTransaction => answer.error_message = Some(refused.to_string()),
-        // The errors that Kafka expects; what it does not expect has the log start, but never a message.
-        Refused::Append(AppendError::NotLeader | AppendError::LargerThanSegment { .. } | AppendError::Disk(_)) => {}
-        Refused::Append(_) => {
-            answer.log_start_offset = replica.marks().map_or(Offset::NONE, |marks| marks.log_start).0;
-        }
-        Refused::Offline => {}
-    }
-    answer
-}
-
-/// Trap 56: a producer that asked the wrong node is told the right one.
-fn add_leader_hints<W: World>(call: &Call<'_, W>, response: &mut ProduceResponse) {
-    let image = call.node.image();
-    let view = View { image: &image, listener: &call.peer.listener, version: call.version() };
-    for topic in &mut response.responses {
-        for answer in &mut topic.partition_responses {
-            if answer.error_code == ErrorCode::NotLeaderOrFollower.number() {
-                hint(&image, &view, &topic.name, topic.topic_id, answer, &mut response.node_endpoints);
-            }
-        }
-    }
-}
-
-fn hint(
-    image: &Image,
-    view: &View<'_>,
-    name: &str,
-    id: Uuid,
-    answer: &mut PartitionProduceResponse,
-    endpoints: &mut Vec<NodeEndpoint>,
-) {
-    let topic = if id == Uuid::ZERO { image.topic(name) } else { image.topic_by_id(id) };
-    let Some(partition) = topic.and_then(|topic| topic.partitions.get(&answer.index)) else { return };
-    answer.current_leader = LeaderIdAndEpoch { leader_id: partition.leader.0, leader_epoch: partition.leader_epoch.0 };
-    let Some(broker) = image.broker(partition.leader) else { return };
-    let Some((host, port)) = view.address(broker) else { return };
-    if endpoints.iter().all(|endpoint| endpoint.node_id != broker.id.0) {
-        endpoints.push(NodeEndpoint { node_id: broker.id.0, host, port, rack: broker.rack.clone() });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::{Bytes, BytesMut};
+    use milena_base::Millis;
     use milena_protocol::records::{BatchBuilder, BatchOptions};
 
     use super::*;
 
-    fn batch(is_transactional: bool) -> Bytes {
+    fn batch(options: &BatchOptions) -> Bytes {
         let mut builder = BatchBuilder::new();
         builder.add(Millis(0), None, Some(b"a"), &[]);
-        builder.build(&BatchOptions { is_transactional, ..BatchOptions::default() }).expect("not compressed")
+        builder.build(options).expect("not compressed")
+    }
+
+    fn plain() -> Bytes {
+        batch(&BatchOptions::default())
+    }
+
+    fn of_producer(id: i64, epoch: i16) -> Bytes {
+        let (producer_id, producer_epoch) = (ProducerId(id), ProducerEpoch(epoch));
+        batch(&BatchOptions { producer_id, producer_epoch, is_transactional: true, ..BatchOptions::default() })
     }
 
     fn asked(partitions: &[Bytes]) -> Asked {
@@ -285,20 +179,35 @@ mod tests {
         Asked::from([(("t".to_owned(), Uuid::ZERO), (0..).zip(partitions).map(data).collect())])
     }
 
+    fn error(partitions: &[Bytes], transactional_id: Option<&str>) -> Option<ErrorCode> {
+        let found = transaction_of(&asked(partitions), transactional_id.map(str::to_owned));
+        found.err().map(|refusal| refusal.error)
+    }
+
     #[test]
     fn one_transactional_batch_refuses_the_whole_request_unless_it_names_its_transaction() {
-        let mixed = asked(&[batch(false), batch(true)]);
-        assert_eq!(check_first_batches(&mixed, false), Err((ErrorCode::TransactionalIdAuthorizationFailed, None)),);
-        assert_eq!(check_first_batches(&mixed, true), Ok(()));
-        assert_eq!(check_first_batches(&asked(&[batch(false)]), false), Ok(()));
+        let mixed = [plain(), of_producer(7, 0)];
+        assert_eq!(error(&mixed, None), Some(ErrorCode::TransactionalIdAuthorizationFailed));
+        let transaction = transaction_of(&asked(&mixed), Some("a".to_owned())).expect("may be appended");
+        let producer = (ProducerId(7), ProducerEpoch(0));
+        assert_eq!(transaction.map(|it| (it.producer_id, it.producer_epoch)), Some(producer));
+        assert_eq!(transaction_of(&asked(&[plain()]), None), Ok(None));
+    }
+
+    #[test]
+    fn one_transaction_has_one_producer_in_one_epoch() {
+        assert_eq!(error(&[of_producer(7, 0), of_producer(7, 0)], Some("a")), None);
+        for other in [of_producer(7, 1), of_producer(8, 0)] {
+            assert_eq!(error(&[of_producer(7, 0), other], Some("a")), Some(ErrorCode::InvalidProducerIdMapping));
+        }
     }
 
     #[test]
     fn one_partition_that_begins_with_no_batch_refuses_the_whole_request() {
-        let mut damaged = BytesMut::from(&batch(false)[..]);
+        let mut damaged = BytesMut::from(&plain()[..]);
         damaged[8..12].copy_from_slice(&1i32.to_be_bytes());
-        let (error, message) = check_first_batches(&asked(&[batch(false), damaged.freeze()]), false).unwrap_err();
-        assert_eq!(error, ErrorCode::CorruptMessage);
-        assert!(message.is_some_and(|message| message.ends_with("partition 1")));
+        let refusal = transaction_of(&asked(&[plain(), damaged.freeze()]), None).unwrap_err();
+        assert_eq!(refusal.error, ErrorCode::CorruptMessage);
+        assert!(refusal.message.is_some_and(|message| message.ends_with("partition 1")));
     }
 }

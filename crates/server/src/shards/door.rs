@@ -33,7 +33,7 @@ pub(crate) enum Message<W: World, S: Kind<W>> {
     Ask { partition: i32, question: Question<S>, answer: oneshot::Sender<S::Response> },
     /// Something that every shard has to know.
     Tell(S::Event),
-    /// What came of an effect of the shard that was loaded as `load`.
+    /// What came of an effect of the shard that was loaded as `load`; each effect has exactly one.
     Done { partition: i32, load: u64, event: S::Event },
     /// The high watermark of the partition may have moved.
     Advanced { partition: i32 },

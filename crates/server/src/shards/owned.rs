@@ -24,7 +24,12 @@ pub(super) struct Owned<W: World, S: Kind<W>> {
     pub(super) epoch: LeaderEpoch,
     /// Which load filled it, or fills it.
     pub(super) load: u64,
+    /// Its log is read.
+    pub(super) is_read: bool,
+    /// And it has begun.
     pub(super) is_loaded: bool,
+    /// What it has been told while it was loading: never more than the metadata have changed meanwhile.
+    pub(super) told: Vec<S::Event>,
     next_reply: u64,
     /// Requests that the machine has not answered yet.
     asked: HashMap<ReplyTo, Asked<S::Response>>,
@@ -50,7 +55,9 @@ impl<W: World, S: Kind<W>> Owned<W, S> {
             replica,
             epoch,
             load,
+            is_read: false,
             is_loaded: false,
+            told: Vec::new(),
             next_reply: 0,
             asked: HashMap::new(),
             held: Vec::new(),

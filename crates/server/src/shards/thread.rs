@@ -21,7 +21,12 @@ use crate::world::{Place, World};
 
 /// Runs until the world stops.
 pub(super) async fn run<W: World, S: Kind<W>>(node: Arc<Node<W>>, mut mailbox: mpsc::Receiver<Message<W, S>>) {
-    let mut thread = Thread { node: Arc::clone(&node), shards: BTreeMap::<i32, Owned<W, S>>::new(), next_load: 0 };
+    let mut thread = Thread {
+        node: Arc::clone(&node),
+        shards: BTreeMap::<i32, Owned<W, S>>::new(),
+        under_way: BTreeMap::new(),
+        next_load: 0,
+    };
     loop {
         let pause = thread.until_deadline().unwrap_or(Duration::MAX);
         tokio::select! {
@@ -41,6 +46,8 @@ pub(super) async fn run<W: World, S: Kind<W>>(node: Arc<Node<W>>, mut mailbox: m
 struct Thread<W: World, S: Kind<W>> {
     node: Arc<Node<W>>,
     shards: BTreeMap<i32, Owned<W, S>>,
+    /// Effects by partition that have not ended yet, also those of shards that are gone.
+    under_way: BTreeMap<i32, usize>,
     next_load: u64,
 }
 
@@ -70,18 +77,8 @@ impl<W: World, S: Kind<W>> Thread<W, S> {
             Message::LoadEnded { partition, load, complete } => self.load_ended(partition, load, complete),
             Message::Stop { partition } => self.stop(partition),
             Message::Ask { partition, question, answer } => self.ask(partition, question, answer),
-            Message::Tell(event) => {
-                let now = self.node.world.now();
-                for partition in self.shards.keys().copied().collect::<Vec<_>>() {
-                    self.handle(partition, now, event.clone(), Voucher::NotNeeded);
-                }
-            }
-            Message::Done { partition, load, event } => {
-                // An effect of a shard that was loaded again since is that one's to repeat.
-                if self.shards.get(&partition).is_some_and(|owned| owned.load == load) {
-                    self.handle(partition, self.node.world.now(), event, Voucher::NotNeeded);
-                }
-            }
+            Message::Tell(event) => self.tell(&event),
+            Message::Done { partition, load, event } => self.done(partition, load, event),
             Message::Advanced { partition } => self.release(partition),
         }
     }
@@ -110,10 +107,23 @@ impl<W: World, S: Kind<W>> Thread<W, S> {
     }
 
     fn load_ended(&mut self, partition: i32, load: u64, complete: bool) {
-        let (now, node) = (self.node.world.now(), Arc::clone(&self.node));
         let Some(owned) = self.loading(partition, load) else { return };
         if !complete {
             self.reload(partition);
+            return;
+        }
+        owned.is_read = true;
+        self.begin(partition);
+    }
+
+    /// Lets a shard begin that has read its log. Effects of the one that was here before it have to end first: they
+    /// would do to its next transactions what was meant for the last ones.
+    fn begin(&mut self, partition: i32) {
+        let (now, node) = (self.node.world.now(), Arc::clone(&self.node));
+        let Some(owned) = self.shards.get_mut(&partition).filter(|owned| owned.is_read && !owned.is_loaded) else {
+            return;
+        };
+        if self.under_way.contains_key(&partition) {
             return;
         }
         owned.is_loaded = true;
@@ -123,7 +133,38 @@ impl<W: World, S: Kind<W>> Thread<W, S> {
         if counts != S::Counts::default() {
             info!(topic = S::TOPIC, partition, ?counts, "coordinator loaded");
         }
+        let told = std::mem::take(&mut owned.told);
         self.follow(partition, decision, Voucher::NotNeeded);
+        for event in told {
+            self.handle(partition, now, event, Voucher::NotNeeded);
+        }
+    }
+
+    /// Those that are loading hear of it when they begin.
+    fn tell(&mut self, event: &S::Event) {
+        let now = self.node.world.now();
+        for partition in self.shards.keys().copied().collect::<Vec<_>>() {
+            match self.shards.get_mut(&partition).filter(|owned| !owned.is_loaded) {
+                Some(loading) => loading.told.push(event.clone()),
+                None => self.handle(partition, now, event.clone(), Voucher::NotNeeded),
+            }
+        }
+    }
+
+    /// An effect has ended. If its shard was loaded again since, that one repeats it.
+    fn done(&mut self, partition: i32, load: u64, event: S::Event) {
+        if let Some(count) = self.under_way.get_mut(&partition) {
+            *count -= 1;
+            if *count == 0 {
+                self.under_way.remove(&partition);
+            }
+        }
+        match self.shards.get(&partition) {
+            Some(owned) if owned.load == load => {
+                self.handle(partition, self.node.world.now(), event, Voucher::NotNeeded);
+            }
+            _ => self.begin(partition),
+        }
     }
 
     fn stop(&mut self, partition: i32) {
@@ -217,6 +258,7 @@ impl<W: World, S: Kind<W>> Thread<W, S> {
         };
         let (effects, load) = (owned.release(marks.high_watermark), owned.load);
         for effect in effects {
+            *self.under_way.entry(partition).or_default() += 1;
             let node = Arc::clone(&self.node);
             let task = async move {
                 let event = S::carry_out(&node, effect).await;

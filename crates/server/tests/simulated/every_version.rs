@@ -225,6 +225,56 @@ async fn ask_about_transactions(asker: &mut Asker) {
         .await;
 }
 
+async fn ask_about_transactional_ids(asker: &mut Asker) {
+    let transactional_id = || "x".to_owned();
+    asker
+        .every_version(|version, _| {
+            let topic = add_partitions_to_txn_request::AddPartitionsToTxnTopic {
+                name: TOPIC.to_owned(),
+                partitions: vec![0, 9],
+            };
+            if version < 4 {
+                return AddPartitionsToTxnRequest {
+                    v3_and_below_transactional_id: transactional_id(),
+                    v3_and_below_topics: vec![topic],
+                    ..Default::default()
+                };
+            }
+            let transaction = add_partitions_to_txn_request::AddPartitionsToTxnTransaction {
+                transactional_id: transactional_id(),
+                topics: vec![topic],
+                ..Default::default()
+            };
+            AddPartitionsToTxnRequest { transactions: vec![transaction], ..Default::default() }
+        })
+        .await;
+    asker
+        .every_version(|_, _| AddOffsetsToTxnRequest {
+            transactional_id: transactional_id(),
+            group_id: GROUP.to_owned(),
+            ..Default::default()
+        })
+        .await;
+    asker
+        .every_version(|_, _| {
+            let partition = txn_offset_commit_request::TxnOffsetCommitRequestPartition::default();
+            let topic = txn_offset_commit_request::TxnOffsetCommitRequestTopic {
+                name: TOPIC.to_owned(),
+                partitions: vec![partition],
+            };
+            TxnOffsetCommitRequest {
+                transactional_id: transactional_id(),
+                group_id: GROUP.to_owned(),
+                topics: vec![topic],
+                ..Default::default()
+            }
+        })
+        .await;
+    asker.every_version(|_, _| EndTxnRequest { transactional_id: transactional_id(), ..Default::default() }).await;
+    asker.every_version(|_, _| DescribeTransactionsRequest { transactional_ids: vec![transactional_id()] }).await;
+    asker.every_version(|_, _| ListTransactionsRequest::default()).await;
+}
+
 async fn ask_about_the_cluster(asker: &mut Asker) {
     let named = |version: i16, name: &str| if version < 3 { String::new() } else { name.to_owned() };
     asker
@@ -314,6 +364,7 @@ async fn every_advertised_version_answers_a_real_request() {
     ask_about_records(&mut asker).await;
     ask_about_groups(&mut asker).await;
     ask_about_transactions(&mut asker).await;
+    ask_about_transactional_ids(&mut asker).await;
     ask_about_the_cluster(&mut asker).await;
     ask_about_settings(&mut asker).await;
     let served: BTreeSet<ApiKey> = SERVED.iter().copied().collect();

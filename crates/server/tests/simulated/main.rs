@@ -13,4 +13,5 @@ mod metrics;
 mod offline;
 mod pipelining;
 mod seam;
+mod transactions;
 mod world;

@@ -21,6 +21,8 @@ mod producer_ids;
 mod requests;
 mod timed;
 mod topics;
+mod transactional_ids;
+mod transactions;
 
 use std::fmt;
 
@@ -88,8 +90,10 @@ const AREAS: &[&[Scenario]] = &[
     offset_traps::SCENARIOS,
     timed::SCENARIOS,
     markers::SCENARIOS,
+    transactions::SCENARIOS,
     consumer_groups::SCENARIOS,
     consumer_group_traps::SCENARIOS,
+    transactional_ids::SCENARIOS,
     group_migration::SCENARIOS,
 ];
 

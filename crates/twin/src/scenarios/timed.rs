@@ -1,4 +1,4 @@
-//! Traps 107, 126 and 130 and what else a broker does by itself in time, each under its own number. Played on a broker
+//! Traps 107, 126, 130 and 156 and what else a broker does by itself in time, each under its own number. Played on a broker
 //! with `timed.properties`.
 
 use milena_protocol::messages::offset_commit_request::OffsetCommitRequest;
@@ -7,6 +7,7 @@ use milena_protocol::messages::{DescribeGroupsRequest, JoinGroupRequest, ListGro
 use super::Scenario;
 use super::groups::{described, heartbeat, join, leaving, subscription, sync, wishing};
 use super::offsets::{commit, fetch_old, part};
+use super::transactional_ids::{describe, enter};
 use crate::exchange::{Exchange, Topic};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -45,6 +46,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         shows: "a group dies without members and offsets, also one that was never more than an id",
         traps: &[130],
         play: groups_die,
+    },
+    Scenario {
+        name: "timed/trap_156_open_for_too_long",
+        shows: "a transaction ends by itself after its timeout, and its producer is fenced",
+        traps: &[156],
+        play: open_for_too_long,
+    },
+    Scenario {
+        name: "timed/unused_transactional_ids",
+        shows: "an id that nobody uses is forgotten, one with an open transaction is not",
+        traps: &[],
+        play: unused_transactional_ids,
     },
 ];
 
@@ -222,4 +235,43 @@ fn groups_die(x: &mut Exchange) {
     gone(x, &pending);
     x.ask(9, &join(&pending, &given.member_id));
     x.only_mine().ask(5, &ListGroupsRequest::default());
+}
+
+fn open_for_too_long(x: &mut Exchange) {
+    let topic = x.topic("a", 1, &[]);
+    let (brief, patient) = (enter(x, "brief", 1_000), enter(x, "patient", 60_000));
+    let ids = [&*brief.transactional_id, &*patient.transactional_id];
+    x.ask(3, &brief.add(&[(&topic, &[0])]));
+    x.ask(3, &patient.add(&[(&topic, &[0])]));
+    x.ask(0, &describe(&ids));
+    x.pause(1_000 + LOOKED_THROUGH_MS);
+    brief.at_rest(x);
+    x.ask(0, &describe(&ids));
+    for version in [1, 2] {
+        x.ask(version, &brief.add(&[(&topic, &[0])]));
+        x.ask(version, &brief.end(true));
+    }
+    x.ask(5, &brief.end(true));
+    // The abort might have been its own.
+    x.ask(5, &brief.end(false));
+    x.ask(5, &patient.end(true));
+}
+
+fn unused_transactional_ids(x: &mut Exchange) {
+    let topic = x.topic("a", 1, &[]);
+    let (idle, open, done) = (enter(x, "idle", 60_000), enter(x, "open", 60_000), enter(x, "done", 60_000));
+    let ids = [&*idle.transactional_id, &*open.transactional_id, &*done.transactional_id];
+    x.ask(3, &open.add(&[(&topic, &[0])]));
+    x.ask(3, &done.add(&[(&topic, &[0])]));
+    x.ask(4, &done.end(false));
+    done.at_rest(x);
+    x.ask(0, &describe(&ids));
+    x.pause(3_000 + LOOKED_THROUGH_MS);
+    x.ask(0, &describe(&ids));
+    x.ask(3, &idle.add(&[(&topic, &[0])]));
+    x.ask(4, &done.end(false));
+    x.ask(5, &open.end(true));
+    open.at_rest(x);
+    x.pause(3_000 + LOOKED_THROUGH_MS);
+    x.ask(0, &describe(&ids));
 }

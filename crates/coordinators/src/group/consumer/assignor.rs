@@ -10,7 +10,7 @@ use milena_protocol::Uuid;
 
 use super::member::Partitions;
 use super::uniform;
-use crate::group::partition::java_hash;
+use crate::partition::java_hash;
 
 /// A built-in assignor (`group.consumer.assignors`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

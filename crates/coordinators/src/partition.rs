@@ -1,16 +1,19 @@
-//! Which partition of `__consumer_offsets` a group belongs to. Every node and every tool must agree on it, so it
-//! is Java's hash of the name, and nothing better.
+//! Which partition of its internal topic a name belongs to: a group of `__consumer_offsets`, a transactional id of
+//! `__transaction_state`. Every node and every tool must agree on it, so it is Java's hash of the name, and nothing
+//! better.
 
 /// Java's `String.hashCode`: over UTF-16 code units, wrapping.
 pub(crate) fn java_hash(text: &str) -> i32 {
     text.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
 }
 
-/// The partition whose leader coordinates `group_id`, among `partitions` (`offsets.topic.num.partitions` at the
-/// topic's creation; 0 is taken for 1). Source: `GroupCoordinatorService.partitionFor`, `Utils.abs`.
-pub fn partition_for(group_id: &str, partitions: i32) -> i32 {
+/// The partition whose leader coordinates the group or transactional id `name`, among `partitions` (the setting
+/// `offsets.topic.num.partitions` or `transaction.state.log.num.partitions` at the topic's creation; 0 is taken for 1).
+///
+/// Source: `GroupCoordinatorService.partitionFor`, `TransactionStateManager.partitionFor`, `Utils.abs`.
+pub fn partition_for(name: &str, partitions: i32) -> i32 {
     // The smallest integer has no positive counterpart; Kafka takes 0 for it.
-    java_hash(group_id).checked_abs().unwrap_or(0) % partitions.max(1)
+    java_hash(name).checked_abs().unwrap_or(0) % partitions.max(1)
 }
 
 #[cfg(test)]

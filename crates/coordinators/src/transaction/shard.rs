@@ -1,0 +1,658 @@
+//! The machine that owns one partition of `__transaction_state`.
+
+use std::collections::BTreeMap;
+
+use milena_base::Millis;
+use milena_protocol::messages::{
+    EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, ListTransactionsResponse,
+};
+use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+
+use super::marking::{Marking, RETRY_AFTER, UNDER_WAY_MAX};
+#[cfg(test)]
+use super::planted::Bug;
+use super::record::{self, Parsed};
+use super::request::{end_failed, for_partitions, init_failed};
+use super::state::{Change, EPOCH_PER_TRANSACTION, State, Step, Transaction};
+use super::timeout::Deadlines;
+use super::{Context, Filters, Participation, Request, Response, Settings};
+use super::{add_partitions, describe, end, expiry, init_producer_id};
+use crate::timers::Timers;
+use crate::{Decision, Entry, Marker, Origin, ReplayError, Reply, ReplyTo, Shard};
+
+/// What a shard is asked or told.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A request that [`refuse`](super::refuse) let pass.
+    Request {
+        /// Where the answer goes.
+        to: ReplyTo,
+        /// In which version.
+        context: Context,
+        /// What is asked.
+        request: Request,
+    },
+    /// What came of [`Effect::ProducerId`]: an id that nobody else has, or why there is none.
+    ProducerId {
+        /// For whom.
+        transactional_id: String,
+        /// The id.
+        id: Result<ProducerId, ErrorCode>,
+    },
+    /// What came of [`Effect::WriteMarkers`].
+    Marked {
+        /// Whose markers.
+        transactional_id: String,
+        /// One result for each partition.
+        results: Vec<(TopicPartition, Marked)>,
+    },
+    /// The finalized level of `transaction.version` is another one from now on.
+    Level(i8),
+}
+
+/// What became of one marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    /// It is written, and safe.
+    Written,
+    /// The metadata knows no such partition: nobody will ever read a marker there.
+    Deleted,
+    /// It is not written, or may not be safe. TRANSACTION_COORDINATOR_FENCED and INVALID_PRODUCER_EPOCH are final;
+    /// after anything else it is tried again.
+    Refused(ErrorCode),
+}
+
+/// What a shard wants done outside of it. For one transactional id at most one of them is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// A producer id that nobody else has; answered by [`Event::ProducerId`].
+    ProducerId {
+        /// For whom.
+        transactional_id: String,
+    },
+    /// The end of a transaction, in its partitions; answered by [`Event::Marked`].
+    WriteMarkers {
+        /// Whose transaction.
+        transactional_id: String,
+        /// What is written.
+        marker: Marker,
+        /// Where.
+        partitions: Vec<TopicPartition>,
+    },
+}
+
+/// Figures for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Transactional ids.
+    pub ids: usize,
+    /// Open transactions.
+    pub ongoing: usize,
+    /// Decided ones, whose markers are on their way.
+    pub decided: usize,
+    /// Records of types and versions that are not known here, skipped in replay.
+    pub skipped_records: u64,
+}
+
+/// What is to be done at a time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Abort what was open for too long.
+    Abort,
+    /// Forget ids.
+    Expire,
+    /// Bring a decided transaction further.
+    Settle(String),
+}
+
+/// A transactional id, and what is remembered of it beside the log.
+#[derive(Debug)]
+struct Known {
+    is: Transaction,
+    /// Its last record.
+    written: Offset,
+    /// A producer's identity, and the epoch before it: see [`Change::last_epoch`]. Counts while it is the present one.
+    last_epoch: (ProducerId, ProducerEpoch, ProducerEpoch),
+    /// Of a decided transaction, once its markers are looked after.
+    marking: Option<Marking>,
+}
+
+impl Known {
+    fn last_epoch(&self) -> ProducerEpoch {
+        match self.last_epoch {
+            (id, epoch, last) if (id, epoch) == (self.is.producer_id, self.is.producer_epoch) => last,
+            _ => ProducerEpoch::NONE,
+        }
+    }
+}
+
+/// Who waits for a producer id. Until it is there, the transactional id takes no other change.
+#[derive(Debug)]
+enum Waiting {
+    Init {
+        to: ReplyTo,
+        version: i16,
+        request: InitProducerIdRequest,
+    },
+    End {
+        to: ReplyTo,
+        version: i16,
+        request: EndTxnRequest,
+    },
+    /// A transaction that was open for too long.
+    Abort,
+}
+
+/// Transactional ids of one partition. See the [crate] for the contract.
+///
+/// Bounds: [`Settings::ids_max`] transactional ids, and one parked request for each.
+#[derive(Debug)]
+pub struct TransactionShard {
+    settings: Settings,
+    /// Markers carry it: whoever comes later fences this shard (trap 157).
+    coordinator_epoch: LeaderEpoch,
+    /// Finalized level of `transaction.version`.
+    level: i8,
+    transactions: BTreeMap<String, Known>,
+    deadlines: Deadlines,
+    timers: Timers<Timer>,
+    waiting: BTreeMap<String, Waiting>,
+    /// Transactions whose markers are being written.
+    under_way: usize,
+    is_live: bool,
+    /// The transactional id that expiry goes on with.
+    expire_from: String,
+    written: Option<Offset>,
+    /// The last record that may concern an id of which nothing is known.
+    written_for_all: Option<Offset>,
+    skipped_records: u64,
+}
+
+impl TransactionShard {
+    /// An empty shard, to be loaded: [`Shard::replay`] for the whole log, then [`Shard::loaded`]. `epoch` is the leader
+    /// epoch of the partition, `level` the finalized one of `transaction.version`.
+    pub fn new(settings: Settings, epoch: LeaderEpoch, level: i8) -> TransactionShard {
+        TransactionShard {
+            settings,
+            coordinator_epoch: epoch,
+            level,
+            transactions: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+            timers: Timers::new(),
+            waiting: BTreeMap::new(),
+            under_way: 0,
+            is_live: false,
+            expire_from: String::new(),
+            written: None,
+            written_for_all: None,
+            skipped_records: 0,
+        }
+    }
+}
+
+impl Shard for TransactionShard {
+    type Context = Context;
+    type Request = Request;
+    type Response = Response;
+    type Event = Event;
+    type Effect = Effect;
+    type Counts = Counts;
+
+    fn asked(to: ReplyTo, context: Context, request: Request) -> Event {
+        Event::Request { to, context, request }
+    }
+
+    fn version(context: &Context) -> i16 {
+        context.version
+    }
+
+    fn failure(request: &Request, version: i16, error: ErrorCode) -> Response {
+        request.failure(version, error)
+    }
+
+    fn failed(response: Response, version: i16, error: ErrorCode) -> Response {
+        response.failed(version, error)
+    }
+
+    fn replay(&mut self, at: Origin, entry: &Entry) -> Result<(), ReplayError> {
+        self.written = self.written.max(Some(at.offset));
+        // Nobody writes transactions into the log of transactions.
+        let Entry::Record(record) = entry else { return Ok(()) };
+        let parsed = record::parse(record)
+            .map_err(|damage| ReplayError::Damaged { offset: at.offset.0, reason: damage.to_string() })?;
+        match parsed {
+            Parsed::Unknown => self.skipped_records += 1,
+            Parsed::Transaction(id, None) => {
+                self.written_for_all = Some(at.offset);
+                let was = self.transactions.remove(&id);
+                self.deadlines.change(&id, was.as_ref().map(|known| &known.is), None);
+            }
+            Parsed::Transaction(id, Some(is)) => {
+                let was = self.transactions.get(&id);
+                self.deadlines.change(&id, was.map(|known| &known.is), Some(&is));
+                let last_epoch =
+                    was.map_or((ProducerId::NONE, ProducerEpoch::NONE, ProducerEpoch::NONE), |known| known.last_epoch);
+                self.transactions.insert(id, Known { is, written: at.offset, last_epoch, marking: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every decided transaction gets its markers, whether or not it had some.
+    fn loaded(&mut self, now: Millis) -> Decision<Response, Effect> {
+        self.is_live = true;
+        self.timers.set(Timer::Abort, now + self.settings.abort_interval);
+        self.timers.set(Timer::Expire, now + self.settings.expiry_interval);
+        #[cfg(test)]
+        if self.settings.has(Bug::MarkersLostOnReload) {
+            return Decision::at(now);
+        }
+        for (id, _) in self.transactions.iter().filter(|(_, known)| known.is.state.is_decided()) {
+            self.timers.set(Timer::Settle(id.clone()), now);
+        }
+        Decision::at(now)
+    }
+
+    fn handle(&mut self, now: Millis, event: Event) -> Decision<Response, Effect> {
+        let mut decision = Decision::at(now);
+        match event {
+            Event::Request { to, context, request } => self.answer(&mut decision, to, context.version, request),
+            Event::ProducerId { transactional_id, id } => self.go_on(&mut decision, &transactional_id, id),
+            Event::Marked { transactional_id, results } => self.marked(&mut decision, &transactional_id, results),
+            Event::Level(level) => self.level = level,
+        }
+        decision
+    }
+
+    fn next_deadline(&self) -> Option<Millis> {
+        self.timers.next()
+    }
+
+    fn tick(&mut self, now: Millis) -> Decision<Response, Effect> {
+        let mut decision = Decision::at(now);
+        match self.timers.due(now) {
+            Some(Timer::Abort) => self.abort_one(&mut decision),
+            Some(Timer::Expire) => self.expire(&mut decision),
+            Some(Timer::Settle(id)) => self.settle(&mut decision, &id),
+            None => {}
+        }
+        decision
+    }
+
+    fn unloaded(self) -> Vec<Reply<Response>> {
+        let dismissed = self.waiting.into_values().filter_map(|waiting| match waiting {
+            Waiting::Init { to, version, .. } => Some((to, init_failed(version, ErrorCode::NotCoordinator))),
+            Waiting::End { to, version, .. } => Some((to, end_failed(version, ErrorCode::NotCoordinator))),
+            Waiting::Abort => None,
+        });
+        dismissed.map(|(to, response)| Reply { to, response, written: None }).collect()
+    }
+
+    fn counts(&self) -> Counts {
+        let count = |is: fn(State) -> bool| self.transactions.values().filter(|known| is(known.is.state)).count();
+        Counts {
+            ids: self.transactions.len(),
+            ongoing: count(|state| state == State::Ongoing),
+            decided: count(State::is_decided),
+            skipped_records: self.skipped_records,
+        }
+    }
+}
+
+impl TransactionShard {
+    fn written_of(&self, id: &str) -> Option<Offset> {
+        #[cfg(test)]
+        if self.settings.has(Bug::AnswerBeforeCommit) {
+            return None;
+        }
+        self.transactions.get(id).map(|known| known.written).max(self.written_for_all)
+    }
+
+    fn find(&self, id: &str) -> Option<&Transaction> {
+        self.transactions.get(id).map(|known| &known.is)
+    }
+
+    fn last_epoch(&self, id: &str) -> ProducerEpoch {
+        self.transactions.get(id).map_or(ProducerEpoch::NONE, Known::last_epoch)
+    }
+
+    fn reply(&self, decision: &mut Decision<Response, Effect>, to: ReplyTo, id: &str, response: Response) {
+        decision.replies.push(Reply { to, response, written: self.written_of(id) });
+    }
+
+    fn answer(&mut self, decision: &mut Decision<Response, Effect>, to: ReplyTo, version: i16, request: Request) {
+        let (response, written) = match request {
+            Request::InitProducerId(request) => return self.init(decision, to, version, request, None),
+            Request::EndTxn(request) => return self.end(decision, to, version, request, None),
+            Request::AddPartitions { added, client_level } => {
+                return self.add(decision, to, version, &added, client_level);
+            }
+            Request::Verify(claimed) => {
+                let id = &claimed.transactional_id;
+                (Response::Verified(add_partitions::verify(self.find(id), &claimed)), self.written_of(id))
+            }
+            Request::Describe(ids) => {
+                (Response::Described(ids.iter().map(|id| self.describe(id)).collect()), self.written)
+            }
+            Request::List(filters) => (self.list(decision.timestamp, &filters), self.written),
+        };
+        decision.replies.push(Reply { to, response, written });
+    }
+
+    fn init(
+        &mut self,
+        decision: &mut Decision<Response, Effect>,
+        to: ReplyTo,
+        version: i16,
+        request: InitProducerIdRequest,
+        fresh: Option<ProducerId>,
+    ) {
+        let id = request.transactional_id.clone().unwrap_or_default();
+        let step = if self.waiting.contains_key(&id) {
+            Err(ErrorCode::ConcurrentTransactions)
+        } else {
+            let last_epoch = self.last_epoch(&id);
+            let now = decision.timestamp;
+            init_producer_id::init(self.find(&id), last_epoch, &request, fresh, self.level, now)
+        };
+        #[cfg(test)]
+        let step = self.planted_init(&request, fresh, decision.timestamp, step);
+        let response = match step.and_then(|step| self.has_room(&id, step)) {
+            Err(error) => init_failed(version, error),
+            Ok(Step::NeedsProducerId) => {
+                return self.wait_for_producer_id(decision, id, Waiting::Init { to, version, request });
+            }
+            Ok(Step::Stay) => unreachable!("InitProducerId always writes"),
+            Ok(Step::Write(change)) => {
+                let (state, producer_id, producer_epoch) =
+                    (change.next.state, change.next.producer_id.0, change.next.producer_epoch.0);
+                self.write(decision, &id, *change);
+                match state {
+                    // Trap 146: what was open is aborted first; the epoch that does so is nobody's.
+                    State::PrepareAbort => init_failed(version, ErrorCode::ConcurrentTransactions),
+                    _ => Response::InitProducerId(InitProducerIdResponse {
+                        producer_id,
+                        producer_epoch,
+                        ..Default::default()
+                    }),
+                }
+            }
+        };
+        self.reply(decision, to, &id, response);
+    }
+
+    fn has_room(&self, id: &str, step: Step) -> Result<Step, ErrorCode> {
+        let is_full = self.transactions.len() + self.waiting.len() >= self.settings.ids_max;
+        let is_new = step == Step::NeedsProducerId && !self.transactions.contains_key(id);
+        if is_new && is_full { Err(ErrorCode::CoordinatorLoadInProgress) } else { Ok(step) }
+    }
+
+    fn add(
+        &mut self,
+        decision: &mut Decision<Response, Effect>,
+        to: ReplyTo,
+        version: i16,
+        asked: &Participation,
+        client_level: i8,
+    ) {
+        let id = &asked.transactional_id;
+        let added = if self.waiting.contains_key(id) {
+            Err(ErrorCode::ConcurrentTransactions)
+        } else {
+            add_partitions::add(self.find(id), asked, client_level, decision.timestamp)
+        };
+        #[cfg(test)]
+        let added = self.planted_add(asked, client_level, decision.timestamp, added);
+        let error = match added {
+            Err(error) => error,
+            Ok(None) => ErrorCode::None,
+            Ok(Some(next)) if !self.can_say(&next) => ErrorCode::UnsupportedVersion,
+            Ok(Some(next)) => {
+                let last_epoch = self.last_epoch(id);
+                self.write(decision, id, Change { next, last_epoch });
+                ErrorCode::None
+            }
+        };
+        self.reply(decision, to, id, Response::Added(for_partitions(version, error)));
+    }
+
+    /// Records of a cluster without transaction versions cannot say that the producer works by one.
+    fn can_say(&self, next: &Transaction) -> bool {
+        next.client_level == 0 || self.level > 0
+    }
+
+    fn end(
+        &mut self,
+        decision: &mut Decision<Response, Effect>,
+        to: ReplyTo,
+        version: i16,
+        request: EndTxnRequest,
+        fresh: Option<ProducerId>,
+    ) {
+        #[cfg(test)]
+        let request = self.planted_end_request(request);
+        let id = request.transactional_id.clone();
+        let (is, is_waiting, now) = (self.find(&id), self.waiting.contains_key(&id), decision.timestamp);
+        let has_own_epochs = end::client_level(version) >= EPOCH_PER_TRANSACTION;
+        let step = match has_own_epochs {
+            true if is_waiting => Err(ErrorCode::ConcurrentTransactions),
+            true => end::end_with_next_epoch(is, &request, fresh, now),
+            false => end::end_with_one_epoch(is, self.last_epoch(&id), &request, is_waiting, now),
+        };
+        #[cfg(test)]
+        let step = self.planted_end(&request, now, step);
+        let identity = match step {
+            Err(error) => Err(error),
+            Ok(Step::NeedsProducerId) => {
+                return self.wait_for_producer_id(decision, id, Waiting::End { to, version, request });
+            }
+            Ok(Step::Stay) => Ok(is.map(|is| (is.producer_id, is.producer_epoch))),
+            Ok(Step::Write(change)) if !self.can_say(&change.next) => Err(ErrorCode::UnsupportedVersion),
+            Ok(Step::Write(change)) => {
+                let identity = end::successor(&change.next);
+                self.write(decision, &id, *change);
+                Ok(Some(identity))
+            }
+        };
+        let response = match identity {
+            Err(error) => end_failed(version, error),
+            // Trap 152: the identity that the next transaction begins with.
+            Ok(Some((producer_id, producer_epoch))) if has_own_epochs => Response::EndTxn(EndTxnResponse {
+                producer_id: producer_id.0,
+                producer_epoch: producer_epoch.0,
+                ..Default::default()
+            }),
+            Ok(_) => end_failed(version, ErrorCode::None),
+        };
+        self.reply(decision, to, &id, response);
+    }
+
+    fn describe(&self, id: &str) -> milena_protocol::messages::describe_transactions_response::TransactionState {
+        let known = self.transactions.get(id).map(|known| {
+            let left = known.marking.as_ref().map_or(&known.is.partitions, |marking| &marking.left);
+            (&known.is, left)
+        });
+        describe::describe(id, known)
+    }
+
+    fn list(&self, now: Millis, filters: &Filters) -> Response {
+        let listed = self.transactions.iter().filter_map(|(id, known)| filters.list(id, &known.is, now));
+        Response::Listed(ListTransactionsResponse { transaction_states: listed.collect(), ..Default::default() })
+    }
+
+    /// Adds a change to the decision.
+    fn write(&mut self, decision: &mut Decision<Response, Effect>, id: &str, change: Change) {
+        let Change { next, last_epoch } = change;
+        decision.records.push(record::transaction(id, &next, self.level));
+        if next.state.is_decided() {
+            // Due at once. Should the record not come through, there will be nothing to settle.
+            self.timers.set(Timer::Settle(id.to_owned()), decision.timestamp);
+        }
+        if let Some(known) = self.transactions.get_mut(id) {
+            known.last_epoch = (next.producer_id, next.producer_epoch, last_epoch);
+        }
+    }
+
+    fn wait_for_producer_id(&mut self, decision: &mut Decision<Response, Effect>, id: String, waiting: Waiting) {
+        decision.effects.push(Effect::ProducerId { transactional_id: id.clone() });
+        self.waiting.insert(id, waiting);
+    }
+
+    /// A producer id has come, or none.
+    fn go_on(&mut self, decision: &mut Decision<Response, Effect>, id: &str, fresh: Result<ProducerId, ErrorCode>) {
+        match (self.waiting.remove(id), fresh) {
+            (Some(Waiting::Init { to, version, request }), Ok(fresh)) => {
+                self.init(decision, to, version, request, Some(fresh));
+            }
+            (Some(Waiting::Init { to, version, .. }), Err(error)) => {
+                self.reply(decision, to, id, init_failed(version, error));
+            }
+            (Some(Waiting::End { to, version, request }), Ok(fresh)) => {
+                self.end(decision, to, version, request, Some(fresh));
+            }
+            (Some(Waiting::End { to, version, .. }), Err(error)) => {
+                self.reply(decision, to, id, end_failed(version, error));
+            }
+            (Some(Waiting::Abort), Ok(fresh)) => self.abort(decision, id.to_owned(), Some(fresh)),
+            // The next round tries again.
+            (Some(Waiting::Abort), Err(_)) | (None, _) => {}
+        }
+    }
+
+    /// [`Timer::Abort`]: aborts one transaction that was open for too long, and comes back for the others.
+    fn abort_one(&mut self, decision: &mut Decision<Response, Effect>) {
+        let now = decision.timestamp;
+        #[cfg(test)]
+        let now = if self.settings.has(Bug::TimeoutAtOnce) { now + Millis(1_000_000) } else { now };
+        let Some(id) = self.deadlines.next_over(now) else {
+            return self.timers.set(Timer::Abort, decision.timestamp + self.settings.abort_interval);
+        };
+        self.timers.set(Timer::Abort, decision.timestamp + Millis(1));
+        if !self.waiting.contains_key(&id) {
+            self.abort(decision, id, None);
+        }
+    }
+
+    fn abort(&mut self, decision: &mut Decision<Response, Effect>, id: String, fresh: Option<ProducerId>) {
+        let Some(is) = self.find(&id).filter(|is| is.deadline().is_some()) else { return };
+        let step = end::fence(is, fresh, self.level, decision.timestamp);
+        #[cfg(test)]
+        let step = step.map(|step| self.planted_abort(is, step));
+        match step {
+            Ok(Step::Write(change)) => self.write(decision, &id, *change),
+            Ok(Step::NeedsProducerId) => self.wait_for_producer_id(decision, id, Waiting::Abort),
+            Ok(Step::Stay) | Err(_) => {}
+        }
+    }
+
+    /// [`Timer::Settle`]: a decided transaction wants its markers, or to be complete.
+    fn settle(&mut self, decision: &mut Decision<Response, Effect>, id: &str) {
+        let now = decision.timestamp;
+        let Some(known) = self.transactions.get_mut(id).filter(|known| known.is.state.is_decided()) else { return };
+        let marking = known.marking.get_or_insert_with(|| Marking::of(&known.is.partitions));
+        if marking.is_under_way || marking.is_given_up {
+            return;
+        }
+        if marking.left.is_empty() {
+            let next = end::complete(&known.is, now);
+            let last_epoch = known.last_epoch();
+            self.write(decision, id, Change { next, last_epoch });
+            return self.timers.set(Timer::Settle(id.to_owned()), now + RETRY_AFTER);
+        }
+        if self.under_way >= UNDER_WAY_MAX {
+            return self.timers.set(Timer::Settle(id.to_owned()), now + RETRY_AFTER);
+        }
+        marking.is_under_way = true;
+        self.under_way += 1;
+        #[cfg(test)]
+        if self.settings.has(Bug::MarkersTwice) {
+            decision.effects.push(Effect::ProducerId { transactional_id: id.to_owned() });
+        }
+        decision.effects.push(Effect::WriteMarkers {
+            transactional_id: id.to_owned(),
+            marker: Marker {
+                producer_id: known.is.producer_id,
+                producer_epoch: known.is.producer_epoch,
+                coordinator_epoch: self.coordinator_epoch.0,
+                committed: known.is.state == State::PrepareCommit,
+                transaction_version: known.is.client_level,
+            },
+            partitions: marking.left.iter().cloned().collect(),
+        });
+    }
+
+    /// The shell is back from writing markers.
+    fn marked(&mut self, decision: &mut Decision<Response, Effect>, id: &str, results: Vec<(TopicPartition, Marked)>) {
+        #[cfg(test)]
+        let results = self.planted_marked(results);
+        let Some(marking) = self.transactions.get_mut(id).and_then(|known| known.marking.as_mut()) else { return };
+        self.under_way -= usize::from(marking.is_under_way);
+        marking.came_back(results);
+        if marking.left.is_empty() {
+            return self.settle(decision, id);
+        }
+        self.timers.set(Timer::Settle(id.to_owned()), decision.timestamp + RETRY_AFTER);
+    }
+
+    /// [`Timer::Expire`]: looks through some transactional ids, and comes back for the others.
+    fn expire(&mut self, decision: &mut Decision<Response, Effect>) {
+        let (now, expiration) = (decision.timestamp, self.settings.id_expiration);
+        #[cfg(test)]
+        let expiration = if self.settings.has(Bug::ExpiryAtOnce) { Millis(0) } else { expiration };
+        let mut bytes = 0;
+        for (seen, (id, known)) in self.transactions.range(self.expire_from.clone()..).enumerate() {
+            if seen >= expiry::IDS_PER_STEP || bytes >= expiry::TOMBSTONE_BYTES_PER_STEP {
+                self.expire_from = id.clone();
+                return self.timers.set(Timer::Expire, now + Millis(1));
+            }
+            if known.is.has_expired(now, expiration) && !self.waiting.contains_key(id) {
+                bytes += id.len() + expiry::TOMBSTONE_BYTES;
+                decision.records.push(record::tombstone(id));
+            }
+        }
+        self.expire_from.clear();
+        self.timers.set(Timer::Expire, now + self.settings.expiry_interval);
+    }
+
+    #[cfg(test)]
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    #[cfg(test)]
+    pub(super) fn known(&self, id: &str) -> Option<&Transaction> {
+        self.find(id)
+    }
+
+    /// Stops if the shard is in a state that no sequence of events may lead to. To be called between a decision's
+    /// replay and the next event; looks at everything.
+    ///
+    /// # Panics
+    /// If an invariant is broken.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let known = self.transactions.iter().map(|(id, known)| (id, &known.is));
+        assert!(self.deadlines.same(&Deadlines::of(known)), "exactly the open transactions have deadlines");
+        let under_way = |known: &&Known| known.marking.as_ref().is_some_and(|marking| marking.is_under_way);
+        assert_eq!(self.under_way, self.transactions.values().filter(under_way).count(), "markers under way");
+        for (id, Known { is, marking, .. }) in &self.transactions {
+            assert!(is.producer_id.0 >= 0 && is.producer_epoch.0 >= 0, "{id} has a producer");
+            let has_begun = is.state == State::Ongoing || is.state.is_decided();
+            assert!(has_begun || is.partitions.is_empty(), "{id} has partitions in a transaction alone");
+            assert!(!has_begun || is.started_at != Millis::NONE, "the transaction of {id} began");
+            let Some(marking) = marking else {
+                let is_looked_after = self.timers.is_set(&Timer::Settle(id.clone()));
+                assert!(!self.is_live || !is.state.is_decided() || is_looked_after, "{id} is looked after");
+                continue;
+            };
+            assert!(is.state.is_decided(), "{id} gets markers because it is decided");
+            assert!(marking.left.is_subset(&is.partitions), "{id} gets markers where it has partitions");
+            let is_looked_after =
+                marking.is_under_way || marking.is_given_up || self.timers.is_set(&Timer::Settle(id.clone()));
+            assert!(is_looked_after, "{id} is looked after");
+        }
+        for id in self.waiting.keys() {
+            assert!(self.find(id).is_none_or(|is| !is.state.is_decided()), "{id} waits before it is decided");
+        }
+    }
+}
