@@ -9,6 +9,7 @@ mod group;
 mod produce;
 pub(crate) mod server;
 mod topic;
+mod transaction;
 
 use crate::connect::Target;
 use crate::demo;
@@ -34,6 +35,9 @@ pub(crate) enum Command {
     /// List, describe, reset and delete groups
     #[command(subcommand)]
     Group(group::Command),
+    /// List, describe, find and abort transactions
+    #[command(subcommand)]
+    Transaction(transaction::Command),
     /// Show and change settings
     #[command(subcommand)]
     Config(config::Command),
@@ -54,6 +58,7 @@ pub(crate) async fn run(command: Command, target: &Target, output: &Output) -> R
         Command::Produce(arguments) => produce::run(arguments, target, output).await,
         Command::Consume(arguments) => consume::run(arguments, target, output).await,
         Command::Group(command) => group::run(command, target, output).await,
+        Command::Transaction(command) => transaction::run(command, target, output).await,
         Command::Config(command) => config::run(command, target, output).await,
         Command::Docs(arguments) => docs::run(&arguments, output),
         Command::Bench(command) => bench::run(command, target, output).await,

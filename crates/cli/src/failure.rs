@@ -92,6 +92,11 @@ fn advice(error: &Error) -> &'static str {
         Some(ErrorCode::NonEmptyGroup) => "stop its members first",
         Some(ErrorCode::UnknownMemberId) => "the group has members: stop them first",
         Some(ErrorCode::GroupIdNotFound) => "see `milena group list`",
+        Some(ErrorCode::TransactionalIdNotFound) => "see `milena transaction list`",
+        Some(ErrorCode::ProducerFenced | ErrorCode::InvalidProducerEpoch) => {
+            "another producer has this transactional id now, or the transaction took too long"
+        }
+        Some(ErrorCode::InvalidTransactionTimeout) => "the broker's transaction.max.timeout.ms is the limit",
         Some(ErrorCode::MessageTooLarge) => "raise max.message.bytes of the topic, or send smaller records",
         Some(ErrorCode::OffsetOutOfRange) => "choose an offset that is there, for instance with --offset earliest",
         Some(
@@ -100,7 +105,8 @@ fn advice(error: &Error) -> &'static str {
             | ErrorCode::ClusterAuthorizationFailed,
         ) => "ask for permission",
         Some(ErrorCode::CoordinatorNotAvailable | ErrorCode::CoordinatorLoadInProgress) => {
-            "the broker's log says why it cannot create or read __consumer_offsets; a node alone needs offsets.topic.replication.factor=1"
+            "the broker's log says why it cannot create or read __consumer_offsets or __transaction_state; a node alone needs \
+             offsets.topic.replication.factor=1 and transaction.state.log.replication.factor=1"
         }
         _ => match error {
             Error::RecordTooLarge { .. } => "send smaller records",

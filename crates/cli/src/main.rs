@@ -11,6 +11,7 @@ mod latencies;
 mod node;
 mod output;
 mod pairs;
+mod scope;
 mod stop;
 mod time;
 

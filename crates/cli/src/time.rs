@@ -2,6 +2,11 @@
 
 use milena_base::Millis;
 
+/// Now, as brokers and producers count it.
+pub(crate) fn now() -> Millis {
+    Millis(jiff::Timestamp::now().as_millisecond())
+}
+
 /// Milliseconds since 1970, or RFC 3339 like `2025-10-16T14:07:00Z`; without a zone it is UTC, as for Kafka's tools.
 pub(crate) fn parse(text: &str) -> Result<Millis, String> {
     if let Ok(millis) = text.parse::<i64>() {

@@ -1,85 +1,14 @@
 //! The binary as people and scripts use it: a server of its own for each test, commands, their output and exit codes.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Output, Stdio};
+mod server;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 use milena_client::transport::{Address, Connection, ConnectionSettings, TcpDialer};
 use milena_protocol::messages::{ConsumerGroupHeartbeatRequest, FindCoordinatorRequest};
 use serde_json::Value;
-
-/// A running `milena server`, killed when the test is done with it.
-struct Server {
-    process: Child,
-    address: String,
-    _data: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Server {
-        Server::start_with(&[])
-    }
-
-    /// Starts with further settings.
-    fn start_with(settings: &[&str]) -> Server {
-        let data = tempfile::tempdir().unwrap();
-        let mut process = milena()
-            .args(["server", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data.path())
-            .args(["-o", "group.initial.rebalance.delay.ms=0"])
-            .args(settings.iter().flat_map(|setting| ["-o", setting]))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("ready ").expect("the first line is \"ready HOST:PORT\"").to_owned();
-        Server { process, address, _data: data }
-    }
-
-    /// Runs a command against it, with `input` on stdin.
-    fn run_with(&self, arguments: &[&str], input: &str) -> Output {
-        let mut process = milena()
-            .args(arguments)
-            .args(["-b", &self.address])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        process.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        process.wait_with_output().unwrap()
-    }
-
-    /// Runs a command that must succeed, and answers what it printed.
-    fn run(&self, arguments: &[&str]) -> String {
-        stdout(&self.run_with(arguments, ""))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
-fn milena() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_milena"))
-}
-
-fn stdout(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// Exit code and stderr, which must be one line.
-fn failure(output: &Output) -> (i32, String) {
-    let message = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(message.lines().count(), 1, "{message}");
-    assert!(output.stdout.is_empty(), "a failed command prints no result");
-    (output.status.code().unwrap(), message)
-}
+use server::{Server, failure, milena, stdout};
 
 #[test]
 fn records_come_back_with_keys_and_headers() {

@@ -26,7 +26,8 @@ impl Node {
         let data = folder.path().join("data");
         let settings = format!(
             "process.roles=broker,controller\nnode.id=7\nlisteners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0\n\
-             controller.listener.names=CONTROLLER\nlog.dirs={}\noffsets.topic.replication.factor=1\n",
+             controller.listener.names=CONTROLLER\nlog.dirs={}\noffsets.topic.replication.factor=1\n\
+             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n",
             data.display()
         );
         std::fs::write(&file, settings).unwrap();
@@ -156,6 +157,37 @@ fn a_user_of_kafkas_scripts_gets_along() {
 }
 
 #[test]
+fn a_user_of_kafkas_script_for_transactions_gets_along() {
+    let node = Node::start();
+    let produce = ["produce", "t", "--transactional-id", "id", "-b", &node.address];
+    let mut producer = Command::new(env!("CARGO_BIN_EXE_milena")).args(produce).stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = producer.stdin.take().unwrap();
+    lines.write_all(b"one\n").unwrap();
+    let list = |more: &[&str]| node.run("kafka-transactions.sh", &[&["list"][..], more].concat());
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !list(&[]).contains("Ongoing") {
+        assert!(std::time::Instant::now() < until, "the transaction does not begin");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(!list(&["--duration-filter", "600000"]).contains("Ongoing"));
+    assert!(list(&["--duration-filter", "-1", "--transactional-id-pattern", "i."]).contains("Ongoing"));
+    let describe = ["describe", "--transactional-id", "id"];
+    assert!(node.run("kafka-transactions.sh", &describe).contains("t-0"));
+    let described = node.run("kafka-transactions.sh", &["describe-producers", "--topic", "t", "--partition", "0"]);
+    assert_eq!(described.lines().count(), 2, "{described}");
+    for scope in [&["--topic", "t", "--partition", "0"][..], &["--broker-id", "7", "--max-transaction-timeout", "1"]] {
+        let found = node.run("kafka-transactions.sh", &[&["find-hanging"][..], scope].concat());
+        assert_eq!(found.lines().count(), 1, "{found}");
+    }
+    let abort = ["abort", "--topic", "t", "--partition", "0", "--start-offset", "5"];
+    assert_eq!(refusal(&node.run_with("kafka-transactions.sh", &abort, "")).0, 1);
+    node.run("kafka-transactions.sh", &["forceTerminateTransaction", "--transactional-id", "id"]);
+    assert!(list(&[]).contains("Empty"));
+    drop(lines);
+    assert_eq!(producer.wait().unwrap().code(), Some(1), "it is fenced");
+}
+
+#[test]
 fn what_a_script_does_not_do_is_refused_plainly() {
     for (name, arguments) in [
         ("kafka-topics.sh", &["--create", "--topic", "t", "--replica-assignment", "1:2"][..]),
@@ -165,6 +197,7 @@ fn what_a_script_does_not_do_is_refused_plainly() {
         ("kafka-console-consumer.sh", &["--topic", "t", "--property", "print.timestamp=true"]),
         ("kafka-get-offsets.sh", &["--topic", "t", "--time", "-3"]),
         ("kafka-delete-records.sh", &["--command-config", "x"]),
+        ("kafka-transactions.sh", &["list", "--command-config", "x"]),
         ("kafka-storage.sh", &["format", "--add-scram", "x"]),
         ("kafka-server-start.sh", &["/dev/null", "--version"]),
     ] {

@@ -1,10 +1,11 @@
-//! Looks after a cluster: topics, settings, groups, offsets. Each function is one request of the protocol, or the
+//! Looks after a cluster: topics, settings, groups, offsets, transactions. Each function is one request of the protocol, or the
 //! few that belong together, tried again where that can help.
 
 mod configs;
 mod groups;
 mod offsets;
 mod topics;
+mod transactions;
 
 use std::future::Future;
 
@@ -13,9 +14,12 @@ use milena_protocol::ErrorCode;
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
 pub(crate) use groups::assigned_partitions;
 pub use groups::{GroupDescription, GroupListing, GroupMember};
-pub use offsets::{CommittedOffset, FoundOffset, OffsetSpec};
-pub(crate) use offsets::{Committer, commit_group_offsets, fetch_group_offsets, find_offset};
+pub use offsets::{CommittedOffset, Committer, FoundOffset, OffsetSpec};
+pub(crate) use offsets::{by_topic, commit_group_offsets, fetch_group_offsets, find_offset};
 pub use topics::NewTopic;
+pub use transactions::{
+    HangingTransaction, PartitionProducer, TransactionDescription, TransactionFilter, TransactionListing,
+};
 
 use crate::cluster::{Topics, View};
 use crate::{Cluster, Error};

@@ -1,5 +1,5 @@
-//! The way through a cluster: which brokers there are, who leads which partition, who coordinates which group,
-//! with one connection per broker and purpose. What the cluster said last is kept as a [`View`]; it is asked again
+//! The way through a cluster: which brokers there are, who leads which partition, who coordinates which group or
+//! transactional id, with one connection per broker and purpose. What the cluster said last is kept as a [`View`]; it is asked again
 //! when it is old, when a topic is missing in it, and when a broker says that it is wrong.
 
 mod retry;
@@ -7,7 +7,7 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use milena_protocol::messages::{FindCoordinatorRequest, MetadataRequest, metadata_request};
@@ -85,6 +85,15 @@ pub(crate) enum Topics<'a> {
     Named(&'a [String]),
 }
 
+/// What a coordinator looks after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Coordinated {
+    /// A group's members and offsets.
+    Group,
+    /// A transactional id.
+    TransactionalId,
+}
+
 /// A cluster and the connections to it. Clones share both.
 #[derive(Clone)]
 pub struct Cluster {
@@ -95,7 +104,7 @@ struct Shared {
     settings: ClusterSettings,
     view: Mutex<(Arc<View>, Instant)>,
     slots: Mutex<BTreeMap<(NodeId, Lane), Slot>>,
-    coordinators: Mutex<BTreeMap<String, NodeId>>,
+    coordinators: Mutex<BTreeMap<(Coordinated, String), NodeId>>,
     consumers: AtomicU64,
 }
 
@@ -235,19 +244,38 @@ impl Cluster {
 
     /// The connection to a group's coordinator, found once and kept until [`Cluster::forget_coordinator`].
     pub(crate) async fn coordinator(&self, group: &str, lane: Lane) -> Result<Connection, Error> {
-        let known = self.shared.coordinators.lock().unwrap_or_else(PoisonError::into_inner).get(group).copied();
-        let node = match known {
-            Some(node) => node,
-            None => self.find_coordinator(group).await?,
-        };
+        let node = self.coordinator_of(Coordinated::Group, group).await?;
         self.connection(node, lane).await
     }
 
-    async fn find_coordinator(&self, group: &str) -> Result<NodeId, Error> {
-        let request = FindCoordinatorRequest { coordinator_keys: vec![group.to_owned()], ..Default::default() };
+    /// The connection to a transactional id's coordinator, found once and kept until
+    /// [`Cluster::forget_transaction_coordinator`].
+    pub(crate) async fn transaction_coordinator(&self, transactional_id: &str) -> Result<Connection, Error> {
+        let node = self.coordinator_of(Coordinated::TransactionalId, transactional_id).await?;
+        self.connection(node, Lane::Requests).await
+    }
+
+    async fn coordinator_of(&self, what: Coordinated, key: &str) -> Result<NodeId, Error> {
+        let known = self.coordinators().get(&(what, key.to_owned())).copied();
+        match known {
+            Some(node) => Ok(node),
+            None => self.find_coordinator(what, key).await,
+        }
+    }
+
+    fn coordinators(&self) -> MutexGuard<'_, BTreeMap<(Coordinated, String), NodeId>> {
+        self.shared.coordinators.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn find_coordinator(&self, kind: Coordinated, key: &str) -> Result<NodeId, Error> {
+        let (key_type, name) = match kind {
+            Coordinated::Group => (0, "group"),
+            Coordinated::TransactionalId => (1, "transactional id"),
+        };
+        let request = FindCoordinatorRequest { key_type, coordinator_keys: vec![key.to_owned()], ..Default::default() };
         let response = self.any().await?.call(&request).await?;
-        let what = || format!("the coordinator of group \"{group}\"");
-        let Some(found) = response.coordinators.into_iter().find(|found| found.key == group) else {
+        let what = || format!("the coordinator of {name} \"{key}\"");
+        let Some(found) = response.coordinators.into_iter().find(|found| found.key == key) else {
             return Err(Error::Missing { what: what() });
         };
         Error::check_with(found.error_code, found.error_message.as_deref(), what)?;
@@ -255,13 +283,18 @@ impl Cluster {
         if !self.view().brokers.contains_key(&node) {
             self.refresh(Topics::Named(&[])).await?;
         }
-        self.shared.coordinators.lock().unwrap_or_else(PoisonError::into_inner).insert(group.to_owned(), node);
+        self.coordinators().insert((kind, key.to_owned()), node);
         Ok(node)
     }
 
     /// The next [`Cluster::coordinator`] asks anew.
     pub(crate) fn forget_coordinator(&self, group: &str) {
-        self.shared.coordinators.lock().unwrap_or_else(PoisonError::into_inner).remove(group);
+        self.coordinators().remove(&(Coordinated::Group, group.to_owned()));
+    }
+
+    /// The next [`Cluster::transaction_coordinator`] asks anew.
+    pub(crate) fn forget_transaction_coordinator(&self, transactional_id: &str) {
+        self.coordinators().remove(&(Coordinated::TransactionalId, transactional_id.to_owned()));
     }
 
     /// A number for a new consumer.

@@ -11,6 +11,7 @@
 //!    └──────────── a fetch came back, the group calls ◄── fetch from leaders ◄──┘
 //! ```
 
+mod aborted;
 mod assignor;
 mod fetching;
 mod group;
@@ -24,7 +25,7 @@ use milena_protocol::records::RecordView;
 use milena_protocol::{ErrorCode, Offset, TopicPartition};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::admin::{OffsetSpec, commit_group_offsets, fetch_group_offsets, find_offset};
+use crate::admin::{Committer, OffsetSpec, commit_group_offsets, fetch_group_offsets, find_offset};
 use crate::cluster::ConsumerNumber;
 use crate::{Cluster, Error};
 use fetching::Fetching;
@@ -64,6 +65,28 @@ pub struct ConsumerSettings {
     pub event_records_max: usize,
     /// The most bytes that one batch may inflate to; a larger one is an error.
     pub inflated_bytes_max: usize,
+    /// Which records of transactions are given out (`isolation.level`).
+    pub isolation: Isolation,
+}
+
+/// Which records of transactions are given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// All of them.
+    #[default]
+    ReadUncommitted,
+    /// Those that were committed. Reading ends at the last stable offset: before the first open transaction.
+    ReadCommitted,
+}
+
+impl Isolation {
+    /// `IsolationLevel`'s number.
+    pub(crate) fn number(self) -> i8 {
+        match self {
+            Isolation::ReadUncommitted => 0,
+            Isolation::ReadCommitted => 1,
+        }
+    }
 }
 
 /// Where to begin without a valid offset.
@@ -95,6 +118,7 @@ impl Default for ConsumerSettings {
             partition_bytes_max: 1024 * 1024,
             event_records_max: 500,
             inflated_bytes_max: 256 * 1024 * 1024,
+            isolation: Isolation::ReadUncommitted,
         }
     }
 }
@@ -122,6 +146,8 @@ pub struct FetchedRecords {
     pub records: Vec<RecordView>,
     /// Where the partition ended for consumers when they were read.
     pub high_watermark: Offset,
+    /// Where it ended for readers of committed records: the first offset of the oldest open transaction, if there is one.
+    pub last_stable: Offset,
 }
 
 /// Where to begin reading a partition.
@@ -187,7 +213,7 @@ impl Consumer {
                 }
                 Start::Stored => continue,
                 Start::Earliest => OffsetSpec::Earliest,
-                Start::Latest => OffsetSpec::Latest,
+                Start::Latest => self.end(),
                 Start::Time(time) => OffsetSpec::At(*time),
             };
             let offset = self.find(partition, spec).await?;
@@ -204,6 +230,12 @@ impl Consumer {
     /// The offset of the next record that [`Consumer::next`] gives out for a partition, once known.
     pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         self.positions.position(partition)
+    }
+
+    /// How many offsets lie between the position and the end that this consumer can read to, as of the last fetch: the high
+    /// watermark, or the last stable offset. `None` before the first fetch.
+    pub fn lag(&self, partition: &TopicPartition) -> Option<i64> {
+        self.positions.lag(partition, self.settings.isolation)
     }
 
     /// Goes on at another offset. Errors if the partition is not assigned.
@@ -250,6 +282,21 @@ impl Consumer {
         timeout(limit, self.next()).await.ok().transpose()
     }
 
+    /// As whom its group's offsets are stored now, for [`crate::Transaction::send_offsets`].
+    pub fn committer(&self) -> Result<Committer, Error> {
+        match (&self.group, &self.settings.group) {
+            (Some(group), _) => group.committer(),
+            (None, Some(group)) => Ok(Committer::nobody(group.clone())),
+            (None, None) => Err(Error::Misuse("a commit needs a group")),
+        }
+    }
+
+    /// Goes on where the group's stored offsets are: what was given out since is given out again. For the owner of a
+    /// transaction that was aborted.
+    pub fn rewind(&mut self) {
+        self.positions.forget();
+    }
+
     /// Stores the positions of all assigned partitions for the group.
     pub async fn commit(&mut self) -> Result<(), Error> {
         let offsets = self.positions.uncommitted();
@@ -258,17 +305,16 @@ impl Consumer {
 
     /// Stores these offsets for the group: each that of the next record to be read.
     pub async fn commit_offsets(&mut self, offsets: &BTreeMap<TopicPartition, Offset>) -> Result<(), Error> {
-        let Some(group) = &self.settings.group else { return Err(Error::Misuse("a commit needs a group")) };
+        let committer = self.committer()?;
         if offsets.is_empty() {
             return Ok(());
         }
-        let committer = Group::committer(self.group.as_ref());
         let mut retry = self.cluster.retry();
         loop {
-            match commit_group_offsets(&self.cluster, group, &committer, offsets).await {
+            match commit_group_offsets(&self.cluster, &committer, offsets).await {
                 Ok(()) => break,
                 Err(error) => {
-                    self.cluster.forget_coordinator(group);
+                    self.cluster.forget_coordinator(&committer.group);
                     retry.again(error).await?;
                 }
             }
@@ -363,7 +409,7 @@ impl Consumer {
     async fn reset(&self, partition: &TopicPartition) -> Result<Offset, Error> {
         match self.settings.reset {
             Reset::Earliest => self.find(partition, OffsetSpec::Earliest).await,
-            Reset::Latest => self.find(partition, OffsetSpec::Latest).await,
+            Reset::Latest => self.find(partition, self.end()).await,
             Reset::Fail => Err(Error::Refused {
                 what: format!("partition {partition} has no offset to begin at"),
                 code: ErrorCode::OffsetOutOfRange,
@@ -372,12 +418,20 @@ impl Consumer {
         }
     }
 
+    /// Where reading ends.
+    fn end(&self) -> OffsetSpec {
+        match self.settings.isolation {
+            Isolation::ReadUncommitted => OffsetSpec::Latest,
+            Isolation::ReadCommitted => OffsetSpec::LastStable,
+        }
+    }
+
     async fn find(&self, partition: &TopicPartition, spec: OffsetSpec) -> Result<Offset, Error> {
         match find_offset(&self.cluster, partition, spec).await?.offset {
             Some(offset) => Ok(offset),
             // No record is that young.
             None => {
-                let end = find_offset(&self.cluster, partition, OffsetSpec::Latest).await?.offset;
+                let end = find_offset(&self.cluster, partition, self.end()).await?.offset;
                 end.ok_or_else(|| Error::Missing { what: format!("the end of partition {partition}") })
             }
         }

@@ -77,6 +77,20 @@ pub enum Error {
         /// Those that there are.
         known: Vec<NodeId>,
     },
+    /// The transaction cannot be committed any more; it has to be aborted, and the next one can be begun (the abortable
+    /// errors of KIP-1050).
+    #[error("the transaction has to be aborted: {cause}")]
+    TransactionFailed {
+        /// What went wrong first.
+        cause: Box<Error>,
+    },
+    /// A transactional producer can do nothing more; opening another one with the same transactional id settles what
+    /// became of the last transaction (KIP-1050 calls it recoverable by the application).
+    #[error("the transactional producer cannot go on: {cause}")]
+    ProducerFailed {
+        /// What went wrong first; [`ErrorCode::ProducerFenced`] where another producer took over.
+        cause: Box<Error>,
+    },
     /// The producer or consumer was closed.
     #[error("it is closed already")]
     Closed,
@@ -104,6 +118,7 @@ impl Error {
         match self {
             Error::Refused { code, .. } => Some(*code),
             Error::Deadline { last, .. } => last.code(),
+            Error::TransactionFailed { cause } | Error::ProducerFailed { cause } => cause.code(),
             _ => None,
         }
     }
@@ -129,6 +144,8 @@ impl Error {
             | Error::RecordTooLarge { .. }
             | Error::NoSuchPartition { .. }
             | Error::NoSuchBroker { .. }
+            | Error::TransactionFailed { .. }
+            | Error::ProducerFailed { .. }
             | Error::Closed
             | Error::Misuse(_) => false,
         }

@@ -1,6 +1,6 @@
 //! A client for any broker that speaks Kafka's protocol: the [`transport`] alone for those who send single
-//! requests, and with the feature `full` (the default) a [`Cluster`] that finds its way by itself, a [`Producer`],
-//! a [`Consumer`] and an [`Admin`].
+//! requests, and with the feature `full` (the default) a [`Cluster`] that finds its way by itself, a [`Producer`], a
+//! [`TransactionalProducer`], a [`Consumer`] and an [`Admin`].
 //!
 //! Everything runs on the tokio runtime that it is called from. Every queue has a bound, and what happens at it
 //! stands beside the setting.
@@ -23,6 +23,8 @@ mod error;
 pub mod producer;
 #[cfg(feature = "full")]
 mod record;
+#[cfg(feature = "full")]
+pub mod transaction;
 
 #[cfg(feature = "full")]
 pub use admin::Admin;
@@ -38,3 +40,5 @@ pub use milena_protocol::records::{Header, RecordView};
 pub use producer::{Producer, ProducerSettings};
 #[cfg(feature = "full")]
 pub use record::ProducedRecord;
+#[cfg(feature = "full")]
+pub use transaction::{Transaction, TransactionSettings, TransactionalProducer};

@@ -18,9 +18,11 @@ use milena_protocol::{Offset, TopicPartition};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
+pub(crate) use batch::Identity;
 pub use delivery::{Delivered, Delivery};
 pub use partitioner::partition_of_key;
 
+use crate::transaction::Scope;
 use crate::{Cluster, Error, ProducedRecord, clock};
 use accumulator::Accumulator;
 use partitioner::Partitioner;
@@ -87,7 +89,7 @@ impl Default for ProducerSettings {
 }
 
 impl ProducerSettings {
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         if self.is_idempotent && self.acks != Acks::All {
             return Err(Error::Misuse("an idempotent producer needs the acknowledgement of all in-sync replicas"));
         }
@@ -128,6 +130,8 @@ struct Shared {
     partitioner: Mutex<Partitioner>,
     /// Bytes of memory that are free.
     memory: Semaphore,
+    /// The transactions that all records belong to.
+    transaction: Option<Arc<Scope>>,
     /// There may be something to send.
     wake: Notify,
     /// The number of the oldest batch whose outcome is not known.
@@ -143,6 +147,15 @@ impl Shared {
 impl Producer {
     /// A producer on the runtime that this is called from. The cluster is first asked at the first record.
     pub fn open(cluster: &Cluster, settings: ProducerSettings) -> Result<Producer, Error> {
+        Producer::open_in(cluster, settings, None)
+    }
+
+    /// A producer whose records all belong to the transactions of one transactional id.
+    pub(crate) fn open_in(
+        cluster: &Cluster,
+        settings: ProducerSettings,
+        transaction: Option<Arc<Scope>>,
+    ) -> Result<Producer, Error> {
         settings.check()?;
         let seed = clock::now().0 as u64;
         let shared = Arc::new(Shared {
@@ -150,6 +163,7 @@ impl Producer {
             accumulator: Mutex::new(Accumulator::new(settings.batch_bytes, settings.linger, settings.delivery_timeout)),
             partitioner: Mutex::new(Partitioner::new(settings.batch_bytes, seed)),
             memory: Semaphore::new(settings.buffer_bytes.min(Semaphore::MAX_PERMITS)),
+            transaction,
             wake: Notify::new(),
             unresolved: watch::channel(0).0,
             settings,
@@ -176,6 +190,12 @@ impl Producer {
         };
         let timestamp = record.timestamp.unwrap_or_else(clock::now);
         let partition = TopicPartition::new(record.topic.clone(), partition);
+        if let Some(transaction) = &shared.transaction
+            && let Err(error) = transaction.include(&partition).await
+        {
+            shared.memory.add_permits(size_bytes);
+            return Err(error);
+        }
         let taken = shared.accumulator().add(Instant::now(), partition, record, timestamp, size_bytes);
         let Some(taken) = taken else {
             shared.memory.add_permits(size_bytes);

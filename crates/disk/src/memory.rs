@@ -192,6 +192,17 @@ impl MemoryDisk {
         tree.files = left;
     }
 
+    /// Bytes by which the files that `is_meant` names are longer than a crash would leave them.
+    pub fn unflushed_bytes(&self, is_meant: impl Fn(&Path) -> bool) -> u64 {
+        let tree = self.tree.lock();
+        let meant = tree.files.iter().filter(|(path, _)| is_meant(path));
+        let unflushed = meant.map(|(_, file)| {
+            let contents = file.contents.lock();
+            contents.size_bytes.saturating_sub(contents.durable_size_bytes)
+        });
+        unflushed.sum()
+    }
+
     /// Paths of all files, for tests.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.tree.lock().files.keys().cloned().collect()

@@ -237,6 +237,11 @@ impl<D: Disk> Log<D> {
     fn after_truncation(&mut self) {
         self.log_start = self.log_start.min(self.log_end);
         self.recovery_point = self.recovery_point.min(self.log_end);
+        if self.recovery_point == self.log_end {
+            // What was not on the device is gone.
+            self.flushed = self.appended;
+            self.unflushed_since = None;
+        }
         self.epochs.truncate_end(self.log_end);
         self.names_dirty = true;
     }

@@ -13,9 +13,9 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 /// Answers up to this size need no room.
 pub const FREE_ANSWER_BYTES: usize = 64 * 1024;
-/// Requests to the groups' coordinators that may be on their way at the same time: their answers are made on other
-/// threads, each up to as large as its groups.
-const READS_MAX: usize = 64;
+/// Requests that name very many things and are answered at the same time: what their answers take before they are encoded
+/// is counted nowhere.
+const LONG_MAX: usize = 4;
 
 /// The memory for answers.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Answers {
     held: Arc<Held>,
     /// One waits for room, the others behind it.
     turn: Semaphore,
-    reads: Semaphore,
+    long: Semaphore,
 }
 
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Answers {
     pub fn new(size_bytes: usize) -> Answers {
         let (bytes, waiting, freed) = (AtomicUsize::new(0), AtomicUsize::new(0), Notify::new());
         let held = Arc::new(Held { size_bytes, bytes, waiting, freed });
-        Answers { held, turn: Semaphore::new(1), reads: Semaphore::new(READS_MAX) }
+        Answers { held, turn: Semaphore::new(1), long: Semaphore::new(LONG_MAX) }
     }
 
     /// Room for `bytes`, if there is some and nobody waits for it.
@@ -118,9 +118,9 @@ impl Answers {
         }
     }
 
-    /// Waits until a request may be put to the groups' coordinators.
-    pub async fn read(&self) -> SemaphorePermit<'_> {
-        self.reads.acquire().await.expect("the semaphore is never closed")
+    /// Waits until a request that names very many things may be answered.
+    pub async fn long_turn(&self) -> SemaphorePermit<'_> {
+        self.long.acquire().await.expect("the semaphore is never closed")
     }
 
     /// Whether somebody waits for room.

@@ -162,7 +162,7 @@ async fn open<W: World>(node: &Arc<Node<W>>, image: &Image, wanted: Vec<Wanted>,
         let replica = opened.unwrap_or_else(|failure| {
             failures.push(((wanted.id, wanted.partition), failure));
             let partition = TopicPartition::new(wanted.topic, wanted.partition);
-            Replica::offline(partition, wanted.id, wanted.settings, &node.memory.work)
+            Replica::offline(partition, wanted.id, wanted.settings, &node.memory.work, &node.unflushed)
         });
         by_topic.entry(replica.topic_id()).or_default().push(replica);
     }
@@ -269,7 +269,7 @@ fn open_one<W: World>(node: &Node<W>, wanted: &Wanted) -> Result<Arc<Replica<W::
         warn!(partition = %topic_partition, bytes = recovered.truncated_bytes, "torn end of the log cut off");
     }
     node.directory.unlink_later(recovered.unlinks);
-    Ok(Replica::new(partition, &node.memory.work))
+    Ok(Replica::new(partition, &node.memory.work, &node.unflushed))
 }
 
 /// Closes replicas of deleted topics and moves their directories out of the way; the files go later.

@@ -233,19 +233,23 @@ fn may_repeat(key: ApiKey) -> bool {
         ApiKey::ListOffsets
             | ApiKey::Metadata
             | ApiKey::OffsetFetch
+            | ApiKey::ConsumerGroupDescribe
             | ApiKey::DescribeGroups
             | ApiKey::ListGroups
             | ApiKey::OffsetForLeaderEpoch
             | ApiKey::DescribeConfigs
             | ApiKey::DescribeProducers
+            | ApiKey::DescribeTransactions
+            | ApiKey::ListTransactions
             | ApiKey::DescribeTopicPartitions
     )
 }
 
-/// What is read from the groups' coordinators is made on their threads: only so much at the same time.
+/// What names very many things and only reads may take long and much memory on its way: few at the same time, and those who
+/// ask for little pass them.
 async fn answer_in_turn<W: World>(call: &Call<'_, W>, decoder: Decoder) -> Outcome<W::Disk> {
-    let is_read = matches!(call.key, ApiKey::OffsetFetch | ApiKey::DescribeGroups | ApiKey::ListGroups);
-    let _turn = if is_read { Some(call.node.memory.answers.read().await) } else { None };
+    let is_long = decoder.remaining() > LARGE_REQUEST_BYTES && may_repeat(call.key);
+    let _turn = if is_long { Some(call.node.memory.answers.long_turn().await) } else { None };
     answer(call, decoder).await
 }
 

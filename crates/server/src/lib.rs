@@ -34,6 +34,7 @@ pub mod sessions;
 pub mod settings;
 pub mod shards;
 pub mod startup;
+pub mod unflushed;
 mod upkeep;
 pub mod verification;
 pub mod watch;

@@ -212,16 +212,16 @@ impl<D: Disk> MetadataLog<D> {
 
     /// Bytes of the log from `offset` on.
     pub fn bytes_from(&mut self, offset: Offset) -> Result<u64, MetadataLogError> {
-        let all = self.log.log_end();
-        let mut bytes = 0;
-        let mut next = offset.max(self.log_start());
-        while next < all {
-            let Slice::File { size_bytes, .. } = self.log.read(next, usize::MAX, true, all)? else { break };
-            bytes += size_bytes as u64;
-            let following = self.log.segment_bases().find(|base| *base > next);
-            next = following.unwrap_or(all);
+        let (from, log_end) = (offset.max(self.log_start()), self.log.log_end());
+        if from >= log_end {
+            return Ok(0);
         }
-        Ok(bytes)
+        let in_its_segment = match self.log.read(from, usize::MAX, true, log_end)? {
+            Slice::File { size_bytes, .. } => size_bytes as u64,
+            Slice::Empty => 0,
+        };
+        let following = self.log.segment_bases().find(|base| *base > from);
+        Ok(in_its_segment + following.map_or(0, |base| self.log.size_bytes_from(base)))
     }
 
     /// What is set for it.

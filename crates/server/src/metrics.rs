@@ -54,6 +54,8 @@ pub struct Metrics {
     pub partitions_offline: Gauge,
     /// Memory that requests take, in bytes.
     reserved_bytes: Family<ShareLabel, Gauge>,
+    /// What is appended and not flushed, in bytes.
+    unflushed_bytes: Gauge,
     /// Last offset of the metadata log that was applied.
     pub metadata_offset: Gauge<i64>,
 }
@@ -84,6 +86,7 @@ impl Metrics {
             partitions: Gauge::default(),
             partitions_offline: Gauge::default(),
             reserved_bytes: Family::default(),
+            unflushed_bytes: Gauge::default(),
             metadata_offset: Gauge::default(),
             registry,
         };
@@ -100,7 +103,8 @@ impl Metrics {
         registry.register_with_unit("fetched", "Records sent", bytes.clone(), self.fetched_bytes.clone());
         registry.register("partitions", "Replicas on this node", self.partitions.clone());
         registry.register("partitions_offline", "Replicas that cannot be used", self.partitions_offline.clone());
-        registry.register_with_unit("reserved", "Memory for requests", bytes, self.reserved_bytes.clone());
+        registry.register_with_unit("reserved", "Memory for requests", bytes.clone(), self.reserved_bytes.clone());
+        registry.register_with_unit("unflushed", "Appended, not flushed", bytes, self.unflushed_bytes.clone());
         registry.register("metadata_offset", "Last applied metadata offset", self.metadata_offset.clone());
         self
     }
@@ -130,6 +134,7 @@ pub(crate) async fn told<W: World>(node: &Node<W>) -> String {
     let replicas = node.partitions.all();
     node.metrics.partitions.set(replicas.len() as i64);
     node.metrics.partitions_offline.set(replicas.iter().filter(|replica| replica.is_offline()).count() as i64);
+    node.metrics.unflushed_bytes.set(node.unflushed.bytes() as i64);
     let Memory { frames, answers, work } = &node.memory;
     let shares =
         [("frames", frames.reserved_bytes()), ("answers", answers.held_bytes()), ("work", work.reserved_bytes())];

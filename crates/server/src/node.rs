@@ -28,6 +28,7 @@ use crate::sessions::Sessions;
 use crate::settings::{ListenerSettings, Settings};
 use crate::shards::{self, Shards};
 use crate::startup::{self, Opened, StartupError};
+use crate::unflushed::{self, Unflushed};
 use crate::world::{Listener, Place, World, on_pool};
 use crate::{applier, broker, http, upkeep};
 
@@ -58,6 +59,8 @@ pub struct Node<W: World> {
     pub sessions: Sessions,
     /// What requests may take.
     pub memory: Memory,
+    /// What is appended to the log directory and not flushed.
+    pub unflushed: Arc<Unflushed>,
     /// Open connections.
     pub connections: Connections,
     /// Counters.
@@ -156,6 +159,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     let Opened { meta, directory, leftovers, parts, start, tail } = opened;
     let directory_id = meta.directory;
     let memory_bytes = settings.memory_bytes.unwrap_or_else(|| memory::default_bytes(world.memory_bytes()));
+    let unflushed_bytes = settings.unflushed_bytes.unwrap_or_else(|| unflushed::default_bytes(world.memory_bytes()));
     let kraft_version = i16::from(parts.voters.is_some());
     let (control, control_thread, changes) = control(parts);
     let (shards, group_mailboxes) = Shards::new();
@@ -170,6 +174,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
         transactions,
         sessions: Sessions::new(settings.fetch_sessions_max),
         memory: Memory::new(memory_bytes, settings.request_bytes_max, world.cores()),
+        unflushed: Unflushed::new(unflushed_bytes),
         connections: Connections::default(),
         metrics: Metrics::new(),
         offenders: Offenders::default(),
@@ -188,8 +193,9 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
     shards::spawn(&node, transaction_mailboxes);
     join(&node, directory_id).await?;
     doors.serve(&node);
+    node.world.spawn(Place::Background, Box::pin(unflushed::run(Arc::clone(&node))));
     node.world.spawn(Place::Background, Box::pin(upkeep::run(Arc::clone(&node), leftovers)));
-    info!(cluster = node.cluster_id, node = %node.settings.node_id, ?addresses, memory_bytes, "serving");
+    info!(cluster = node.cluster_id, node = %node.settings.node_id, ?addresses, memory_bytes, unflushed_bytes, "serving");
     Ok(Running { node, ended, addresses, metrics_address })
 }
 

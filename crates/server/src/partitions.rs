@@ -21,6 +21,7 @@ use milena_protocol::{ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
 use parking_lot::{Mutex, RwLock};
 
 use crate::durability::{Durability, Flushes};
+use crate::unflushed::{Charge, Part, Unflushed};
 use crate::watch::Watch;
 use crate::work::Work;
 use crate::world::{World, on_pool};
@@ -94,6 +95,8 @@ pub struct Replica<D: Disk> {
     /// Shared by all replicas.
     work: Arc<Work>,
     flushes: Flushes,
+    /// What of it is appended and not flushed.
+    unflushed: Part,
     /// Bytes sent to readers.
     fetched_bytes: AtomicU64,
 }
@@ -133,9 +136,13 @@ impl<D: Disk> Drop for Waiting<D> {
 }
 
 impl<D: Disk> Replica<D> {
-    /// Around an opened partition. Whatever has to be inflated waits for its turn in `work`.
-    pub fn new(partition: Partition<D>, work: &Arc<Work>) -> Arc<Replica<D>> {
+    /// Around an opened partition. Whatever has to be inflated waits for its turn in `work`, and whatever a client
+    /// appends for its room in `unflushed`.
+    pub fn new(partition: Partition<D>, work: &Arc<Work>, unflushed: &Arc<Unflushed>) -> Arc<Replica<D>> {
+        let unflushed = unflushed.part();
+        unflushed.recount(partition.unflushed_bytes(), None);
         Arc::new(Replica {
+            unflushed,
             topic_partition: partition.topic_partition().clone(),
             topic_id: partition.topic_id(),
             settings: ArcSwap::from_pointee(partition.settings().clone()),
@@ -154,6 +161,7 @@ impl<D: Disk> Replica<D> {
         topic_id: Uuid,
         settings: LogSettings,
         work: &Arc<Work>,
+        unflushed: &Arc<Unflushed>,
     ) -> Arc<Replica<D>> {
         let flushes = Flushes::new(Offset(0));
         flushes.fail();
@@ -165,6 +173,7 @@ impl<D: Disk> Replica<D> {
             partition: Mutex::new(None),
             waiters: Mutex::default(),
             refuses: AtomicBool::new(true),
+            unflushed: unflushed.part(),
             work: Arc::clone(work),
             fetched_bytes: AtomicU64::new(0),
         })
@@ -199,25 +208,41 @@ impl<D: Disk> Replica<D> {
 
     /// Runs `call` under the lock; `None` where the replica is offline.
     pub fn with<T>(&self, call: impl FnOnce(&mut Partition<D>) -> T) -> Option<T> {
-        self.partition.lock().as_mut().map(call)
+        self.with_charge(None, call)
+    }
+
+    /// The same, where `call` appends what was charged. Whatever it does to the log is counted before the lock is free.
+    fn with_charge<T>(&self, charge: Option<Charge>, call: impl FnOnce(&mut Partition<D>) -> T) -> Option<T> {
+        let mut locked = self.partition.lock();
+        let partition = locked.as_mut()?;
+        let called = call(partition);
+        self.unflushed.recount(partition.unflushed_bytes(), charge);
+        Some(called)
     }
 
     /// Takes the partition out, for good.
     pub fn close(&self) -> Option<Partition<D>> {
-        let partition = self.partition.lock().take();
+        let partition = {
+            let mut locked = self.partition.lock();
+            self.unflushed.close();
+            locked.take()
+        };
         self.flushes.fail();
         self.wake();
         partition
     }
 
-    /// Appends a batch of a client that was checked. It is acknowledged once [`Written::durability`] was waited for.
-    pub fn append<W: World<Disk = D>>(
+    /// Appends a batch of a client that was checked, when there is room for it among what is not flushed. It is acknowledged
+    /// once [`Written::durability`] was waited for.
+    pub async fn append<W: World<Disk = D>>(
         self: &Arc<Self>,
         world: &Arc<W>,
         batch: &ValidBatch,
         voucher: Voucher,
     ) -> Result<Written, Refused> {
-        let appended = self.append_valid(world.now(), batch, None, voucher)?;
+        let charge = self.unflushed.charged(batch.size_bytes() as u64, || self.is_offline()).await;
+        let charge = charge.ok_or(Refused::Offline)?;
+        let appended = self.append_valid(world.now(), batch, None, voucher, Some(charge))?;
         let is_promised = self.settings.load().acknowledges_after_flush();
         let is_due = is_promised || appended.flush_due || appended.rolled;
         let durability = is_due.then(|| self.flush(world, appended.last_offset.next()));
@@ -237,7 +262,7 @@ impl<D: Disk> Replica<D> {
         let settings = self.settings.load();
         let rules = Rules::new(&settings, &self.topic_partition, Origin::Coordinator);
         let batch = validate(bytes, &rules, now)?;
-        self.append_valid(now, &batch, epoch, voucher)
+        self.append_valid(now, &batch, epoch, voucher, None)
     }
 
     /// Waits until the high watermark has passed `offset`, which is true at once or after a flush where nobody follows.
@@ -291,8 +316,9 @@ impl<D: Disk> Replica<D> {
         batch: &ValidBatch,
         expected: Option<LeaderEpoch>,
         voucher: Voucher,
+        charge: Option<Charge>,
     ) -> Result<Appended, Refused> {
-        let appended = self.with(|partition| partition.append(now, batch, expected, voucher));
+        let appended = self.with_charge(charge, |partition| partition.append(now, batch, expected, voucher));
         let appended = appended.ok_or(Refused::Offline)?;
         self.report(appended.as_ref().err());
         let appended = appended?;
@@ -337,7 +363,7 @@ impl<D: Disk> Replica<D> {
         let (replica, job_world) = (Arc::clone(self), Arc::clone(world));
         world.run(Box::new(move || {
             let follows = match replica.flush_once(&*job_world) {
-                Some(Ok(end)) => replica.flushes.done(end),
+                Some(Ok((end, log_end))) => replica.flushes.done(end, log_end),
                 Some(Err(error)) => {
                     // What the device holds now is unknown: nothing more may be promised from this log.
                     tracing::error!(partition = %replica.topic_partition, %error, "flush failed; the replica is offline");
@@ -352,11 +378,12 @@ impl<D: Disk> Replica<D> {
         }));
     }
 
-    /// Flushes what is appended now. Answers the offset before which every record is durable; `None` once closed.
-    fn flush_once<W: World<Disk = D>>(&self, world: &W) -> Option<io::Result<Offset>> {
+    /// Flushes what is appended now. Answers the offset before which every record is durable, and the log's end; `None` once
+    /// closed.
+    fn flush_once<W: World<Disk = D>>(&self, world: &W) -> Option<io::Result<(Offset, Offset)>> {
         let flush = match self.with(Partition::prepare_flush)? {
             Ok(Some(flush)) => flush,
-            Ok(None) => return self.with(|partition| Ok(partition.recovery_point())),
+            Ok(None) => return self.with(|partition| Ok((partition.recovery_point(), partition.marks().log_end))),
             Err(error) => return Some(Err(error)),
         };
         let token = match flush.run(&world.disk()) {
@@ -364,11 +391,11 @@ impl<D: Disk> Replica<D> {
             Err(error) => return Some(Err(error)),
         };
         let now = world.now();
-        let flushed = self.with(|partition| partition.flushed(now, token))?;
+        let (flushed, log_end) = self.with(|partition| (partition.flushed(now, token), partition.marks().log_end))?;
         if flushed.high_watermark_moved {
             self.wake();
         }
-        Some(Ok(flushed.recovery_point))
+        Some(Ok((flushed.recovery_point, log_end)))
     }
 
     /// Finds the batches from an offset on.
@@ -407,6 +434,11 @@ impl<D: Disk> Replica<D> {
             }
             _ => find(),
         }
+    }
+
+    /// Bytes appended and not flushed.
+    pub fn unflushed_bytes(&self) -> u64 {
+        self.unflushed.bytes()
     }
 
     /// So many bytes of it are sent to a reader.

@@ -26,6 +26,11 @@ pub const OWN_KEYS: &[OwnKey] = &[
         doc: "The id that an empty directory is formatted with; a formatted directory must have it.",
     },
     OwnKey {
+        name: "log.unflushed.bytes.max",
+        default: "a sixteenth of the memory",
+        doc: "Bytes that may be appended to the log directory and not be flushed; 0 is no bound. Flushes begin in the background at a quarter of it; producers wait before it is reached. Unless set, a sixteenth of what the process may use, from 64 MiB to 1 GiB.",
+    },
+    OwnKey {
         name: "memory.request.bytes",
         default: "a quarter of the memory",
         doc: "Memory that requests may take together, in bytes: a half for frames above 64 KiB, and never less than one of socket.request.max.bytes, a quarter for answers, a quarter for work on compressed records. Unless set, a quarter of what the process may use (the limit of its control group, or the machine's memory), from 64 MiB to 4 GiB.",
@@ -173,6 +178,8 @@ pub struct Settings {
     pub producer_expiry_ms: i64,
     /// Settings of the metadata log.
     pub metadata: MetadataLogSettings,
+    /// Bytes that may be appended and not flushed (ours: `log.unflushed.bytes.max`); 0 is no bound.
+    pub unflushed_bytes: Option<u64>,
     /// Memory for requests, in bytes (ours: `memory.request.bytes`); a part of all there is if nobody says.
     pub memory_bytes: Option<usize>,
 }
@@ -268,6 +275,7 @@ impl Settings {
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
             producer_expiry_ms: values.number("producer.id.expiration.ms")?,
             metadata: metadata_log(&values)?,
+            unflushed_bytes: own_number(&file, "log.unflushed.bytes.max")?.map(|bytes| bytes as u64),
             memory_bytes: own_number(&file, "memory.request.bytes")?,
             file: BTreeMap::new(),
         };

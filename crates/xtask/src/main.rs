@@ -30,6 +30,8 @@ usage: cargo xtask NAME
   twin ARGUMENT..                   anything else that milena-twin understands, for example record
   faults kill [--rounds N] [--plant early-ack]
                                     kill -9 under load; nothing acknowledged may be missing
+  faults transactions [--records N] [--kills N] [--sharing partitions|group]
+                                    kill -9 of clients and server; what was moved in transactions is there once
   faults hostile [--connections N]  broken frames, slow readers, floods of connections
   load groups [--members N]         groups of ten members each: memory, heartbeats, commits, rebalances, restart
   load rebalance [--bootstrap NAME=HOST:PORT,..] [--rounds N] [--heartbeat-ms N]
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         ["interop", rest @ ..] => interop::interop(rest),
         ["twin", rest @ ..] => twin::twin(rest),
         ["faults", "kill", rest @ ..] => faults::kill::kill(rest),
+        ["faults", "transactions", rest @ ..] => faults::transactions::transactions(rest),
         ["faults", "hostile", rest @ ..] => faults::hostile::hostile(rest),
         ["load", "groups", rest @ ..] => load::groups::groups(rest),
         ["load", "rebalance", rest @ ..] => load::rebalance::rebalance(rest),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use milena_base::Millis;
 use milena_client::admin::OffsetSpec;
-use milena_client::consumer::{FetchedRecords, Reset, Start};
+use milena_client::consumer::{FetchedRecords, Isolation, Reset, Start};
 use milena_client::{Admin, Cluster, Consumer, ConsumerSettings, Event, Header, RecordView};
 use milena_protocol::{Offset, TopicPartition};
 use serde_json::{Map, Value, json};
@@ -54,6 +54,36 @@ pub(crate) struct Arguments {
     /// What is printed of a record
     #[arg(short, long, value_enum)]
     format: Option<RecordFormat>,
+    /// Which records of transactions are read
+    #[arg(long, value_enum, default_value_t = IsolationArgument::ReadUncommitted)]
+    isolation: IsolationArgument,
+}
+
+/// Which records of transactions are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum IsolationArgument {
+    /// All of them, whatever becomes of their transaction
+    ReadUncommitted,
+    /// Those that were committed; reading ends before the first open transaction
+    ReadCommitted,
+}
+
+impl IsolationArgument {
+    fn isolation(self) -> Isolation {
+        match self {
+            IsolationArgument::ReadUncommitted => Isolation::ReadUncommitted,
+            IsolationArgument::ReadCommitted => Isolation::ReadCommitted,
+        }
+    }
+
+    /// Where reading ends.
+    fn end(self) -> OffsetSpec {
+        match self {
+            IsolationArgument::ReadUncommitted => OffsetSpec::Latest,
+            IsolationArgument::ReadCommitted => OffsetSpec::LastStable,
+        }
+    }
 }
 
 /// Where to begin.
@@ -101,6 +131,7 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
         // Only what is printed is stored as read, so that is done here.
         commit_interval: None,
         join_timeout: Duration::from_millis(arguments.join_timeout_ms),
+        isolation: arguments.isolation.isolation(),
         ..ConsumerSettings::default()
     };
     let mut consumer = Consumer::open(&cluster, settings);
@@ -117,7 +148,7 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
         None => {
             let starts = starts(&cluster, &arguments).await?;
             if arguments.exit_at_end {
-                reading.ends = Some(ends(&cluster, &starts).await?);
+                reading.ends = Some(ends(&cluster, &starts, arguments.isolation.end()).await?);
             }
             consumer.assign(&starts).await?;
         }
@@ -136,7 +167,9 @@ async fn starts(cluster: &Cluster, arguments: &Arguments) -> Result<Vec<(TopicPa
         let partition = TopicPartition::new(topic.name.clone(), *number);
         let start = match (arguments.offset, arguments.from_time) {
             (Some(StartArgument::At(offset)), _) => Start::Offset(Offset(offset)),
-            (Some(StartArgument::Last(records)), _) => last(cluster, &partition, records).await?,
+            (Some(StartArgument::Last(records)), _) => {
+                last(cluster, &partition, records, arguments.isolation.end()).await?
+            }
             (Some(StartArgument::Earliest), _) => Start::Earliest,
             (Some(StartArgument::Latest), _) => Start::Latest,
             (None, Some(time)) => Start::Time(time),
@@ -159,19 +192,20 @@ fn wanted(partitions: &[i32], number: i32) -> bool {
     partitions.is_empty() || partitions.contains(&number)
 }
 
-async fn last(cluster: &Cluster, partition: &TopicPartition, records: i64) -> Result<Start, Failure> {
+async fn last(cluster: &Cluster, partition: &TopicPartition, records: i64, end: OffsetSpec) -> Result<Start, Failure> {
     let start = offset(cluster, partition, OffsetSpec::Earliest).await?;
-    let end = offset(cluster, partition, OffsetSpec::Latest).await?;
+    let end = offset(cluster, partition, end).await?;
     Ok(Start::Offset(Offset(end.0.saturating_sub(records)).max(start)))
 }
 
 async fn ends(
     cluster: &Cluster,
     starts: &[(TopicPartition, Start)],
+    end: OffsetSpec,
 ) -> Result<BTreeMap<TopicPartition, Offset>, Failure> {
     let mut ends = BTreeMap::new();
     for (partition, _) in starts {
-        ends.insert(partition.clone(), offset(cluster, partition, OffsetSpec::Latest).await?);
+        ends.insert(partition.clone(), offset(cluster, partition, end).await?);
     }
     Ok(ends)
 }

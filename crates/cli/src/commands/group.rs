@@ -2,7 +2,6 @@
 
 mod destination;
 mod reset;
-mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +13,7 @@ use serde::Serialize;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::{Output, Row};
-
-use scope::Scope;
+use crate::scope::{self, Scope};
 
 /// List, describe, reset and delete groups
 #[derive(clap::Subcommand)]

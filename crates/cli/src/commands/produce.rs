@@ -6,6 +6,8 @@
 //! ```
 //! `key_base64`, `value_base64` and `headers_base64` (pairs) stand for bytes that are no text, as `consume` prints them.
 
+mod transactions;
+
 use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -15,11 +17,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use milena_base::Millis;
 use milena_client::admin::ConfigResource;
 use milena_client::producer::{Acks, Delivery};
+use milena_client::transaction::Transaction;
 use milena_client::{Admin, Header, ProducedRecord, Producer, ProducerSettings};
 use milena_protocol::compression::Codec;
 use milena_protocol::records::{HEADER_BYTES, record_size_bytes};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use crate::base64;
 use crate::connect::Target;
@@ -57,6 +61,8 @@ pub(crate) struct Arguments {
     /// How batches are compressed: none, gzip, snappy, lz4 or zstd
     #[arg(short, long, default_value = "none", value_parser = codec)]
     compression: Codec,
+    #[command(flatten)]
+    transactions: transactions::Transactions,
 }
 
 /// What a line is.
@@ -93,13 +99,16 @@ struct Produced<'a> {
 }
 
 pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) -> Result<(), Failure> {
-    let mut lines = input::lines(&arguments.files)?;
+    let mut lines = Lines::open(&arguments.files)?;
     let cluster = target.connect_creating(true).await?;
     let acks = match arguments.acks {
         AcksArgument::None => Acks::None,
         AcksArgument::Leader => Acks::Leader,
         AcksArgument::All => Acks::All,
     };
+    if arguments.transactions.transactional_id.is_some() && acks != Acks::All {
+        return Err(Failure::usage("a transaction needs --acks all"));
+    }
     let settings = ProducerSettings {
         acks,
         is_idempotent: acks == Acks::All,
@@ -109,28 +118,96 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
         buffer_bytes: 2 * RECORD_BYTES_MAX,
         ..ProducerSettings::default()
     };
-    let producer = Producer::open(&cluster, settings)?;
     let admin = Admin::new(&cluster);
-    let mut limit = Limit { admin, topic: &arguments.topic, codec: arguments.compression, bytes: None };
-    let mut sent = Sent::new();
-    let mut stop = Stop::listen()?;
-    let ended = loop {
-        let line = tokio::select! {
-            line = lines.recv() => line,
-            () = stop.ordered() => None,
-        };
-        let Some(line) = line else { break Ok(()) };
-        if let Err(failure) = sent.send(&producer, &arguments, &mut limit, line).await {
-            break Err(failure);
+    let limit = Limit { admin, topic: &arguments.topic, codec: arguments.compression, bytes: None };
+    let mut sending = Sending { arguments: &arguments, limit, sent: Sent::new() };
+    match &arguments.transactions.transactional_id {
+        Some(id) => {
+            let how = (id.as_str(), &arguments.transactions);
+            transactions::send_all(&cluster, settings, how, &mut lines, &mut sending).await?;
+            sending.sent.finish().await?;
         }
-    };
-    // What was taken in before a bad line is delivered all the same.
-    producer.flush().await;
-    let delivered = sent.finish().await;
-    ended.and(delivered)?;
+        None => send_all(Producer::open(&cluster, settings)?, &mut lines, &mut sending).await?,
+    }
+    let sent = sending.sent;
     let seconds = sent.started.elapsed().as_secs_f64();
     let (topic, records, bytes) = (arguments.topic.as_str(), sent.records, sent.bytes);
     output.result(&Produced { topic, records, bytes, seconds }, &format!("{records} records sent to \"{topic}\""))
+}
+
+async fn send_all(producer: Producer, lines: &mut Lines, sending: &mut Sending<'_>) -> Result<(), Failure> {
+    let mut ended = Ok(());
+    while let Some(line) = lines.next().await {
+        ended = sending.send(Way::Plain(&producer), line).await;
+        if ended.is_err() {
+            break;
+        }
+    }
+    // What was taken in before a bad line is delivered all the same.
+    producer.flush().await;
+    let delivered = sending.sent.finish().await;
+    ended.and(delivered)
+}
+
+/// What is to be sent, until it ends or somebody presses Ctrl-C.
+struct Lines {
+    lines: mpsc::Receiver<Result<Line, Failure>>,
+    stop: Stop,
+    is_interrupted: bool,
+}
+
+impl Lines {
+    fn open(files: &[String]) -> Result<Lines, Failure> {
+        Ok(Lines { lines: input::lines(files)?, stop: Stop::listen()?, is_interrupted: false })
+    }
+
+    async fn next(&mut self) -> Option<Result<Line, Failure>> {
+        tokio::select! {
+            line = self.lines.recv() => line,
+            () = self.stop.ordered() => {
+                self.is_interrupted = true;
+                None
+            }
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.is_interrupted
+    }
+}
+
+/// What a line becomes, and what became of those before.
+struct Sending<'a> {
+    arguments: &'a Arguments,
+    limit: Limit<'a>,
+    sent: Sent,
+}
+
+/// Which way a record goes.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    Plain(&'a Producer),
+    Transaction(&'a Transaction<'a>),
+}
+
+impl Sending<'_> {
+    fn records(&self) -> u64 {
+        self.sent.records
+    }
+
+    async fn send(&mut self, way: Way<'_>, line: Result<Line, Failure>) -> Result<(), Failure> {
+        let line = line?;
+        let number = line.number;
+        let told = |message: String| Failure::failed(format!("line {number}: {message}"));
+        let record = record(self.arguments, line).map_err(told)?;
+        self.limit.check(&record).await.map_err(told)?;
+        self.sent.note(&record);
+        let delivery = match way {
+            Way::Plain(producer) => producer.send(record).await?,
+            Way::Transaction(transaction) => transaction.send(record).await?,
+        };
+        self.sent.await_later(delivery).await
+    }
 }
 
 /// What was sent so far, and how far it is known to have arrived.
@@ -154,23 +231,15 @@ impl Sent {
         Sent { started: Instant::now(), records: 0, bytes: 0, deliveries: VecDeque::new(), progress }
     }
 
-    async fn send(
-        &mut self,
-        producer: &Producer,
-        arguments: &Arguments,
-        limit: &mut Limit<'_>,
-        line: Result<Line, Failure>,
-    ) -> Result<(), Failure> {
-        let line = line?;
-        let number = line.number;
-        let told = |message: String| Failure::failed(format!("line {number}: {message}"));
-        let record = record(arguments, line).map_err(told)?;
-        limit.check(&record).await.map_err(told)?;
+    fn note(&mut self, record: &ProducedRecord) {
         self.records += 1;
         self.bytes += record.value.as_ref().map_or(0, Bytes::len) as u64;
         self.progress.inc(1);
-        self.deliveries.push_back(producer.send(record).await?);
-        // Old outcomes are looked at as we go, so that their number stays bounded and a failure ends it early.
+    }
+
+    /// Old outcomes are looked at as we go, so that their number stays bounded and a failure ends it early.
+    async fn await_later(&mut self, delivery: Delivery) -> Result<(), Failure> {
+        self.deliveries.push_back(delivery);
         if self.deliveries.len() > DELIVERIES_MAX
             && let Some(delivery) = self.deliveries.pop_front()
         {

@@ -11,6 +11,7 @@ use milena_protocol::{LeaderEpoch, Offset, TopicPartition};
 
 use super::{Admin, CHANGE_TIMEOUT_MS};
 use crate::cluster::{Lane, Topics};
+use crate::consumer::Isolation;
 use crate::{Cluster, Error};
 
 /// Which offset of a partition.
@@ -20,6 +21,8 @@ pub enum OffsetSpec {
     Earliest,
     /// The high watermark: the offset of the next record for consumers.
     Latest,
+    /// The last stable offset: where reading of committed records ends.
+    LastStable,
     /// The first record with this timestamp or a later one.
     At(Millis),
 }
@@ -29,8 +32,15 @@ impl OffsetSpec {
     fn timestamp(self) -> i64 {
         match self {
             OffsetSpec::Earliest => -2,
-            OffsetSpec::Latest => -1,
+            OffsetSpec::Latest | OffsetSpec::LastStable => -1,
             OffsetSpec::At(time) => time.0,
+        }
+    }
+
+    fn isolation(self) -> Isolation {
+        match self {
+            OffsetSpec::LastStable => Isolation::ReadCommitted,
+            OffsetSpec::Earliest | OffsetSpec::Latest | OffsetSpec::At(_) => Isolation::ReadUncommitted,
         }
     }
 }
@@ -110,8 +120,8 @@ impl Admin {
         group: &str,
         offsets: &BTreeMap<TopicPartition, Offset>,
     ) -> Result<(), Error> {
-        let committer = Committer { generation: -1, member_id: String::new(), instance_id: None };
-        self.retried_at(group, || commit_group_offsets(&self.cluster, group, &committer, offsets)).await
+        let committer = Committer::nobody(group);
+        self.retried_at(group, || commit_group_offsets(&self.cluster, &committer, offsets)).await
     }
 
     /// Forgets offsets of a group in partitions that none of its members subscribes to.
@@ -162,6 +172,7 @@ async fn ask_offset(cluster: &Cluster, partition: &TopicPartition, spec: OffsetS
     let leader = cluster.leader(partition).await?;
     let request = ListOffsetsRequest {
         replica_id: -1,
+        isolation_level: spec.isolation().number(),
         topics: vec![list_offsets_request::ListOffsetsTopic {
             name: partition.topic.clone(),
             partitions: vec![list_offsets_request::ListOffsetsPartition {
@@ -171,7 +182,6 @@ async fn ask_offset(cluster: &Cluster, partition: &TopicPartition, spec: OffsetS
             }],
         }],
         timeout_ms: CHANGE_TIMEOUT_MS,
-        ..Default::default()
     };
     let answer = cluster.connection(leader.node, Lane::Requests).await?.call(&request).await?;
     let what = || format!("partition {partition}");
@@ -184,21 +194,33 @@ async fn ask_offset(cluster: &Cluster, partition: &TopicPartition, spec: OffsetS
     })
 }
 
-/// Who stores offsets: a member in its generation, or with the default values nobody in particular.
-#[derive(Debug, Clone)]
-pub(crate) struct Committer {
-    pub(crate) generation: i32,
-    pub(crate) member_id: String,
-    pub(crate) instance_id: Option<String>,
+/// Who stores offsets of a group: a member in its generation, or nobody in particular.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committer {
+    /// The group.
+    pub group: String,
+    /// The generation that the member is in; -1 is nobody's.
+    pub generation: i32,
+    /// The member's id; empty is nobody.
+    pub member_id: String,
+    /// The member's instance id, if it is static.
+    pub instance_id: Option<String>,
+}
+
+impl Committer {
+    /// Whoever stores offsets of a group without members.
+    pub fn nobody(group: impl Into<String>) -> Committer {
+        Committer { group: group.into(), generation: -1, member_id: String::new(), instance_id: None }
+    }
 }
 
 /// Stores offsets once. Topics go by name and id; the version decides which is written.
 pub(crate) async fn commit_group_offsets(
     cluster: &Cluster,
-    group: &str,
     committer: &Committer,
     offsets: &BTreeMap<TopicPartition, Offset>,
 ) -> Result<(), Error> {
+    let group = &committer.group;
     let mut topics = Vec::new();
     for (name, partitions) in by_topic(offsets.iter().map(|(partition, offset)| (partition, *offset))) {
         let topic_id = cluster.topic(&name).await?.id;
@@ -287,7 +309,9 @@ pub(crate) async fn fetch_group_offsets(
 }
 
 /// Groups partitions under their topics, as requests want them.
-fn by_topic<'a, T>(partitions: impl Iterator<Item = (&'a TopicPartition, T)>) -> BTreeMap<String, Vec<(i32, T)>> {
+pub(crate) fn by_topic<'a, T>(
+    partitions: impl Iterator<Item = (&'a TopicPartition, T)>,
+) -> BTreeMap<String, Vec<(i32, T)>> {
     let mut topics: BTreeMap<String, Vec<(i32, T)>> = BTreeMap::new();
     for (partition, value) in partitions {
         topics.entry(partition.topic.clone()).or_default().push((partition.partition, value));

@@ -28,6 +28,11 @@ impl Retry {
         Retry { limit, ..self }
     }
 
+    /// The same deadline, beginning with another pause.
+    pub(crate) fn pausing(self, pause: Duration) -> Retry {
+        Retry { pause, ..self }
+    }
+
     /// Waits before the next attempt. Gives the error back if another attempt cannot help or the time is up.
     pub(crate) async fn again(&mut self, error: Error) -> Result<(), Error> {
         if !error.is_retriable() {

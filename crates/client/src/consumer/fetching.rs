@@ -141,6 +141,7 @@ fn request(settings: &ConsumerSettings, wanted: &[Wanted]) -> FetchRequest {
         max_wait_ms: i32::try_from(settings.fetch_wait.as_millis()).unwrap_or(i32::MAX),
         min_bytes: settings.fetch_bytes_min,
         max_bytes: settings.fetch_bytes_max,
+        isolation_level: settings.isolation.number(),
         // No fetch session: every request is complete.
         session_id: 0,
         session_epoch: -1,

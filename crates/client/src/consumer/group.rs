@@ -119,17 +119,18 @@ impl Group {
         Group { member: Arc::new(member), state: State::Out }
     }
 
-    /// As whom to store offsets: as the member of this generation, or outside of a group as nobody.
-    pub(super) fn committer(group: Option<&Group>) -> Committer {
-        let nobody = Committer { generation: -1, member_id: String::new(), instance_id: None };
-        let Some(group) = group else { return nobody };
-        match &group.state {
-            State::Member(membership) | State::Releasing(membership) => Committer {
+    /// As whom to store offsets: as the member of this generation. Out of the group nobody may.
+    pub(super) fn committer(&self) -> Result<Committer, Error> {
+        match &self.state {
+            State::Member(membership) | State::Releasing(membership) => Ok(Committer {
+                group: self.member.group.clone(),
                 generation: membership.generation,
-                member_id: group.member.id().clone(),
-                instance_id: group.member.settings.instance_id.clone(),
-            },
-            State::Out | State::Joining(_) => nobody,
+                member_id: self.member.id().clone(),
+                instance_id: self.member.settings.instance_id.clone(),
+            }),
+            State::Out | State::Joining(_) => {
+                Err(Error::Refused { what: self.member.what(), code: ErrorCode::UnknownMemberId, message: None })
+            }
         }
     }
 

@@ -14,8 +14,9 @@ use milena_protocol::wire::Records;
 use milena_protocol::{ErrorCode, Offset, TopicPartition};
 use tokio::time::Instant;
 
+use super::aborted::Aborted;
 use super::fetching::{Fetched, FetchedPartition};
-use super::{ConsumerSettings, FetchedRecords};
+use super::{ConsumerSettings, FetchedRecords, Isolation};
 use crate::cluster::Topics;
 use crate::{Cluster, Error};
 
@@ -34,12 +35,20 @@ struct Position {
     offsets: Option<Offsets>,
     /// Records between position and fetched.
     records: VecDeque<RecordView>,
-    high_watermark: Offset,
+    /// The ends that the last fetch told.
+    ends: Option<Ends>,
     /// The stored offset is of no use; only the reset policy is.
     must_reset: bool,
     is_paused: bool,
     /// Not to be fetched before, after a failure.
     not_before: Option<Instant>,
+}
+
+/// Where a partition ends.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    high_watermark: Offset,
+    last_stable: Offset,
 }
 
 struct Offsets {
@@ -65,6 +74,25 @@ impl Positions {
 
     pub(super) fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         self.partitions.get(partition)?.offsets.as_ref().map(|offsets| offsets.position)
+    }
+
+    pub(super) fn lag(&self, partition: &TopicPartition, isolation: Isolation) -> Option<i64> {
+        let found = self.partitions.get(partition)?;
+        let ends = found.ends?;
+        let end = match isolation {
+            Isolation::ReadUncommitted => ends.high_watermark,
+            Isolation::ReadCommitted => ends.last_stable,
+        };
+        Some((end - found.offsets.as_ref()?.position).max(0))
+    }
+
+    /// No partition has a position any more; the stored ones are looked up anew.
+    pub(super) fn forget(&mut self) {
+        for position in self.partitions.values_mut() {
+            position.offsets = None;
+            position.records.clear();
+            position.must_reset = false;
+        }
     }
 
     /// Answers whether the partition is one of these.
@@ -138,8 +166,14 @@ impl Positions {
         let offsets = position.offsets.as_mut()?;
         // Behind the last record at hand lie only control records and gaps.
         offsets.position = position.records.front().map_or(offsets.fetched, |next| next.offset);
+        let ends = position.ends?;
         self.last_given = Some(partition.clone());
-        Some(FetchedRecords { partition: partition.clone(), records, high_watermark: position.high_watermark })
+        Some(FetchedRecords {
+            partition: partition.clone(),
+            records,
+            high_watermark: ends.high_watermark,
+            last_stable: ends.last_stable,
+        })
     }
 
     /// Takes in what a broker answered. Errors only with what the owner must know.
@@ -187,7 +221,9 @@ impl Positions {
 fn take_in_one(position: &mut Position, answer: &FetchedPartition, settings: &ConsumerSettings) -> Result<(), Error> {
     let data = answer.result.as_ref().map_err(Clone::clone)?;
     Error::check(data.error_code, || format!("partition {}", answer.partition))?;
-    position.high_watermark = Offset(data.high_watermark);
+    position.ends =
+        Some(Ends { high_watermark: Offset(data.high_watermark), last_stable: Offset(data.last_stable_offset) });
+    let mut aborted = Aborted::new(data.aborted_transactions.as_deref().unwrap_or_default());
     let Records::Bytes(bytes) = &data.records else { return Ok(()) };
     let unsound = |reason: milena_protocol::records::BatchError| Error::Batch {
         what: format!("partition {} from offset {}", answer.partition, answer.asked),
@@ -198,7 +234,7 @@ fn take_in_one(position: &mut Position, answer: &FetchedPartition, settings: &Co
         let batch = batch.map_err(unsound)?;
         batch.verify_crc().map_err(unsound)?;
         fetched = fetched.max(batch.header().next_offset());
-        if batch.header().attributes.is_control() {
+        if !aborted.lets_through(&batch, settings.inflated_bytes_max).map_err(unsound)? {
             continue;
         }
         for record in batch.records(settings.inflated_bytes_max).map_err(unsound)? {

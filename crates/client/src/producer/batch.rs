@@ -1,7 +1,6 @@
 //! A batch on its way: filled, sealed, sent, perhaps sent again.
 
 use bytes::{Bytes, BytesMut};
-use milena_protocol::compression::Codec;
 use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, HEADER_BYTES, recompute_crc};
 use milena_protocol::{ProducerEpoch, ProducerId, Sequence, TopicPartition};
 use tokio::sync::watch;
@@ -12,14 +11,14 @@ use crate::Error;
 
 /// Who the broker thinks we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) id: ProducerId,
-    pub(super) epoch: ProducerEpoch,
+pub(crate) struct Identity {
+    pub(crate) id: ProducerId,
+    pub(crate) epoch: ProducerEpoch,
 }
 
 impl Identity {
-    /// A producer without idempotence.
-    pub(super) const NONE: Identity = Identity { id: ProducerId::NONE, epoch: ProducerEpoch::NONE };
+    /// A producer without idempotence, or one that has no id yet.
+    pub(crate) const NONE: Identity = Identity { id: ProducerId::NONE, epoch: ProducerEpoch::NONE };
 }
 
 /// Records of one partition that succeed or fail together.
@@ -50,10 +49,9 @@ pub(super) enum Contents {
 
 impl Batch {
     /// The batch as it goes over the wire, compressed once.
-    pub(super) fn encode(&mut self, codec: Codec, level: Option<i32>, identity: Identity) -> Result<Bytes, Error> {
+    pub(super) fn encode(&mut self, options: &BatchOptions, identity: Identity) -> Result<Bytes, Error> {
         if let Contents::Open(builder) = &mut self.contents {
-            let options = BatchOptions { codec, level, ..BatchOptions::default() };
-            let sealed = std::mem::take(builder).build(&options).map_err(|error| Error::Batch {
+            let sealed = std::mem::take(builder).build(options).map_err(|error| Error::Batch {
                 what: format!("a batch for {}", self.partition),
                 reason: error.to_string(),
             })?;

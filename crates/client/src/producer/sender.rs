@@ -5,6 +5,7 @@
 //! ```
 //! When a batch is given up after it had a sequence, the broker would refuse those behind it. Then nothing more is
 //! sent until all that is in flight has come back, a fresh producer id is asked for, and sequences begin at 0 again.
+//! In a transaction the identity is its owner's to ask for, and a batch that is given up costs the whole transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use milena_base::Millis;
 use milena_protocol::messages::{
     InitProducerIdRequest, ProduceRequest, ProduceResponse, produce_request, produce_response,
 };
+use milena_protocol::records::BatchOptions;
 use milena_protocol::wire::Records;
-use milena_protocol::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, TopicPartition, Uuid};
+use milena_protocol::{ErrorCode, Message, NodeId, Offset, ProducerEpoch, ProducerId, TopicPartition, Uuid};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -23,6 +25,7 @@ use super::delivery::Appended;
 use super::{Acks, Shared};
 use crate::Error;
 use crate::cluster::{Lane, Topics};
+use crate::transaction::{CONCURRENT_PAUSE, Step};
 use crate::transport::TransportError;
 
 /// Runs until the producer is closed and everything has an outcome.
@@ -80,8 +83,10 @@ impl Sender {
 
     /// Makes sure that leaders and identity are known; answers false where that has to wait.
     async fn is_prepared(&mut self) -> bool {
-        let now = Instant::now();
-        if now < self.paused_until || !self.shared.accumulator().has_waiting() {
+        if !self.shared.accumulator().has_waiting() || !self.follow_transaction() {
+            return false;
+        }
+        if Instant::now() < self.paused_until {
             return false;
         }
         if !self.stale.is_empty() {
@@ -108,6 +113,29 @@ impl Sender {
             Err(error) => {
                 let waiting = self.shared.accumulator().take_all();
                 waiting.into_iter().for_each(|batch| self.resolve(batch, Err(error.clone())));
+                false
+            }
+        }
+    }
+
+    /// Takes the transaction's identity over. Without an open transaction what waits is given up; then it answers false.
+    fn follow_transaction(&mut self) -> bool {
+        let Some(transaction) = self.shared.transaction.clone() else { return true };
+        let (open, identity) = {
+            let state = transaction.state();
+            (state.check_open(), state.identity())
+        };
+        match open {
+            Ok(()) if self.identity != Some(identity) => {
+                // A transaction ends after its last answer, so nothing has a sequence of the former identity.
+                self.shared.accumulator().restart_sequences();
+                self.identity = Some(identity);
+                true
+            }
+            Ok(()) => true,
+            Err(error) => {
+                let waiting = self.shared.accumulator().take_all();
+                waiting.into_iter().for_each(|batch| self.give_up(batch, error.clone()));
                 false
             }
         }
@@ -173,12 +201,18 @@ impl Sender {
                 Acks::All => -1,
             },
             timeout_ms: i32::try_from(settings.request_timeout.as_millis()).unwrap_or(i32::MAX),
+            transactional_id: self.shared.transaction.as_ref().map(|scope| scope.transactional_id().to_owned()),
             ..Default::default()
         };
-        let (codec, level) = (settings.codec, settings.codec_level);
+        let options = BatchOptions {
+            codec: settings.codec,
+            level: settings.codec_level,
+            is_transactional: self.shared.transaction.is_some(),
+            ..BatchOptions::default()
+        };
         let mut sent = Vec::with_capacity(batches.len());
         for (topic_id, mut batch) in batches {
-            match batch.encode(codec, level, identity) {
+            match batch.encode(&options, identity) {
                 Ok(bytes) => {
                     put_batch(&mut request, topic_id, &batch.partition, bytes);
                     sent.push((topic_id, batch));
@@ -191,8 +225,12 @@ impl Sender {
             return;
         }
         let limit = self.shared.cluster.settings().connection.request_timeout;
+        // From version 12 on a request adds its partitions to the transaction.
+        let newest = self.shared.transaction.as_ref().map(|scope| scope.newest::<ProduceRequest>(12));
+        let newest = newest.unwrap_or(ProduceRequest::NEWEST);
         let reply = async {
-            self.shared.cluster.connection(node, Lane::Requests).await?.send(&request).await.map_err(Error::from)
+            let connection = self.shared.cluster.connection(node, Lane::Requests).await?;
+            connection.send_up_to(&request, newest).await.map_err(Error::from)
         };
         match reply.await {
             Ok(reply) => {
@@ -292,16 +330,36 @@ impl Sender {
             return self.give_up(batch, error);
         }
         tracing::debug!(partition = %batch.partition, attempts = batch.attempts, %error, "sending a batch again");
-        self.stale.insert(batch.partition.topic.clone());
         let settings = self.shared.cluster.settings();
-        let doubled = settings.retry_backoff.saturating_mul(1 << batch.attempts.min(10));
+        let first = match error.code() {
+            // The former transaction is still being ended; the leader is the right one.
+            Some(ErrorCode::ConcurrentTransactions) => CONCURRENT_PAUSE,
+            _ => {
+                self.stale.insert(batch.partition.topic.clone());
+                settings.retry_backoff
+            }
+        };
+        let doubled = first.saturating_mul(1 << batch.attempts.min(10));
         let not_before = Instant::now() + doubled.min(settings.retry_backoff_max);
         self.shared.accumulator().put_back(batch, not_before);
     }
 
     /// A batch that had a sequence leaves a hole.
     fn give_up(&mut self, batch: Batch, error: Error) {
-        self.must_restart |= batch.sequence.is_some();
+        let leaves_hole = batch.sequence.is_some();
+        let error = match &self.shared.transaction {
+            None => {
+                self.must_restart |= leaves_hole;
+                error
+            }
+            Some(transaction) => {
+                let mut state = transaction.state();
+                if leaves_hole {
+                    state.note_lost_sequence();
+                }
+                state.fail(Step::Produce, error)
+            }
+        };
         self.resolve(batch, Err(error));
     }
 

@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use milena_protocol::header::{decode_response, request_frame};
 use milena_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use milena_protocol::wire::{DecodeError, Segment};
-use milena_protocol::{ApiKey, ErrorCode, Request};
+use milena_protocol::{ApiKey, ErrorCode, Message, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -145,9 +145,19 @@ impl Connection {
         self.send(request).await?.within(limit).await
     }
 
+    /// Like [`Connection::call`] in no newer version than `newest`, where a newer one means something else.
+    pub async fn call_up_to<R: Request>(&self, request: &R, newest: i16) -> Result<R::Response, TransportError> {
+        self.send_up_to(request, newest).await?.answer().await
+    }
+
     /// Sends a request without waiting for its answer. Requests leave in the order in which this returned.
     pub async fn send<R: Request>(&self, request: &R) -> Result<Reply<R>, TransportError> {
-        let version = self.newest_common::<R>()?;
+        self.send_up_to(request, R::NEWEST).await
+    }
+
+    /// Like [`Connection::send`] in no newer version than `newest`.
+    pub async fn send_up_to<R: Request>(&self, request: &R, newest: i16) -> Result<Reply<R>, TransportError> {
+        let version = self.newest_common_up_to::<R>(newest)?;
         let permit =
             Arc::clone(&self.shared.in_flight).acquire_owned().await.map_err(|_| self.shared.closed_error())?;
         let correlation_id = self.shared.correlation_id.fetch_add(1, Ordering::Relaxed);
@@ -171,10 +181,14 @@ impl Connection {
 
     /// The newest version of a request that both sides speak.
     pub fn newest_common<R: Request>(&self) -> Result<i16, TransportError> {
-        self.shared.versions.newest_common::<R>().ok_or_else(|| TransportError::NoCommonVersion {
+        self.newest_common_up_to::<R>(R::NEWEST)
+    }
+
+    fn newest_common_up_to<R: Request>(&self, newest: i16) -> Result<i16, TransportError> {
+        self.shared.versions.newest_common::<R>(newest).ok_or_else(|| TransportError::NoCommonVersion {
             address: self.shared.address.clone(),
             key: R::KEY,
-            ours: VersionRange { oldest: R::OLDEST, newest: R::NEWEST },
+            ours: VersionRange { oldest: R::OLDEST, newest: R::NEWEST.min(newest) },
             theirs: self.shared.versions.of(R::KEY),
         })
     }
@@ -368,7 +382,9 @@ async fn ask_versions(
             |frame: &Bytes| frame.get(4..6) == Some(&ErrorCode::UnsupportedVersion.number().to_be_bytes());
         if attempt == 0 && unsupported(&frame) {
             let (_, answer) = decode_response::<ApiVersionsRequest>(frame, 0).map_err(decode)?;
-            version = ApiVersions::from_response(&answer).newest_common::<ApiVersionsRequest>().unwrap_or(0);
+            version = ApiVersions::from_response(&answer)
+                .newest_common::<ApiVersionsRequest>(ApiVersionsRequest::NEWEST)
+                .unwrap_or(0);
             continue;
         }
         let (_, answer): (i32, ApiVersionsResponse) =
@@ -378,7 +394,7 @@ async fn ask_versions(
     Err(TransportError::NoCommonVersion {
         address: address.clone(),
         key: ApiKey::ApiVersions,
-        ours: VersionRange { oldest: 0, newest: <ApiVersionsRequest as milena_protocol::Message>::NEWEST },
+        ours: VersionRange { oldest: 0, newest: ApiVersionsRequest::NEWEST },
         theirs: VersionRange::EMPTY,
     })
 }

@@ -1,4 +1,4 @@
-//! Which versions of each request both sides speak.
+//! Which versions of each request both sides speak, and which features the cluster has agreed on.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,6 +39,8 @@ impl fmt::Display for VersionRange {
 #[derive(Debug, Clone, Default)]
 pub struct ApiVersions {
     ranges: BTreeMap<i16, VersionRange>,
+    /// Finalized features and their levels (KIP-584).
+    features: BTreeMap<String, i16>,
 }
 
 impl ApiVersions {
@@ -46,7 +48,14 @@ impl ApiVersions {
     pub fn from_response(response: &ApiVersionsResponse) -> ApiVersions {
         let range = |min, max| VersionRange { oldest: min, newest: max };
         let ranges = response.api_keys.iter().map(|api| (api.api_key, range(api.min_version, api.max_version)));
-        ApiVersions { ranges: ranges.collect() }
+        let features = response.finalized_features.iter();
+        let features = features.map(|feature| (feature.name.clone(), feature.max_version_level));
+        ApiVersions { ranges: ranges.collect(), features: features.collect() }
+    }
+
+    /// The level that the cluster has agreed on for a feature; 0 where it names none.
+    pub fn feature_level(&self, name: &str) -> i16 {
+        self.features.get(name).copied().unwrap_or(0)
     }
 
     /// The broker's versions of one request.
@@ -54,9 +63,9 @@ impl ApiVersions {
         self.ranges.get(&(key as i16)).copied().unwrap_or(VersionRange::EMPTY)
     }
 
-    /// The newest version that both sides speak.
-    pub fn newest_common<R: Request>(&self) -> Option<i16> {
-        VersionRange { oldest: R::OLDEST, newest: R::NEWEST }.newest_common(self.of(R::KEY))
+    /// The newest version that both sides speak, and that is not above `newest`.
+    pub fn newest_common<R: Request>(&self, newest: i16) -> Option<i16> {
+        VersionRange { oldest: R::OLDEST, newest: R::NEWEST.min(newest) }.newest_common(self.of(R::KEY))
     }
 }
 

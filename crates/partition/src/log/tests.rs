@@ -136,3 +136,16 @@ fn interrupted_compactions_are_completed_or_undone() {
     }));
     assert!(!left.contains(&names::file(&dir(), end, names::OFFSET_INDEX)));
 }
+
+#[test]
+fn what_was_cut_off_before_a_flush_is_not_unflushed_any_more() {
+    let (_, mut log) = fresh();
+    fill(&mut log);
+    log.flush(Millis(0)).unwrap();
+    log.append_ready(Millis(0), &ready(180, 3, 4)).unwrap();
+    assert!(log.unflushed().bytes > 0);
+    log.truncate_to(Millis(0), Offset(180)).unwrap();
+    assert_eq!((log.unflushed(), log.unflushed_since()), (Volume::default(), None));
+    log.append_ready(Millis(0), &ready(180, 3, 5)).unwrap();
+    assert_eq!(log.unflushed().records, 3);
+}

@@ -20,6 +20,8 @@ use milena_protocol::messages::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 
+use tokio::task::yield_now;
+
 use crate::control::ask;
 use crate::dispatch::Call;
 use crate::world::World;
@@ -32,6 +34,11 @@ const GROUP: i8 = 32;
 
 /// Answers for the same resource in one request; Kafka has no bound.
 const REPEATED_MAX: usize = 8;
+
+/// An answer holds settings of some so many bytes; Kafka has no bound. Ten thousand topics have less than half of it.
+const SETTINGS_BYTES_MAX: usize = 64 << 20;
+/// After so many resources others on the same core have a turn.
+const YIELD_EVERY: usize = 32;
 
 /// Sets, deletes, appends to and subtracts from single settings.
 pub async fn incremental_alter_configs<W: World>(
@@ -90,27 +97,55 @@ pub async fn describe_configs<W: World>(
         *times += 1;
         *times <= REPEATED_MAX
     });
-    let results = bounded.map(|resource| {
-        let mut result = DescribeConfigsResult {
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
-            // Not null: Kafka leaves the field's default, the empty text.
-            error_message: Some(String::new()),
-            ..Default::default()
-        };
-        match described(call, &image, resource) {
-            Ok(described) => {
-                let wanted = described.into_iter().filter(|entry| is_wanted(resource, &entry.name));
-                result.configs = wanted.map(|entry| entry_of(entry, &request, call.version())).collect();
-            }
-            Err((error, message)) => {
-                result.error_code = error.number();
-                result.error_message = Some(message);
-            }
+    let (mut results, mut size_bytes) = (Vec::new(), 0);
+    for (at, resource) in bounded.enumerate() {
+        if at % YIELD_EVERY == YIELD_EVERY - 1 {
+            yield_now().await;
         }
-        result
-    });
-    DescribeConfigsResponse { results: results.collect(), ..Default::default() }
+        let described = match size_bytes < SETTINGS_BYTES_MAX {
+            true => described(call, &image, resource),
+            false => {
+                Err((ErrorCode::InvalidRequest, "the answer would be too large: ask for less at a time".to_owned()))
+            }
+        };
+        let result = result_of(described, resource, &request, call.version());
+        size_bytes += result.configs.iter().map(size_bytes_of).sum::<usize>();
+        results.push(result);
+    }
+    DescribeConfigsResponse { results, ..Default::default() }
+}
+
+fn result_of(
+    described: Result<Vec<Described>, (ErrorCode, String)>,
+    resource: &DescribeConfigsResource,
+    request: &DescribeConfigsRequest,
+    version: i16,
+) -> DescribeConfigsResult {
+    let mut result = DescribeConfigsResult {
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+        // Not null: Kafka leaves the field's default, the empty text.
+        error_message: Some(String::new()),
+        ..Default::default()
+    };
+    match described {
+        Ok(described) => {
+            let wanted = described.into_iter().filter(|entry| is_wanted(resource, &entry.name));
+            result.configs = wanted.map(|entry| entry_of(entry, request, version)).collect();
+        }
+        Err((error, message)) => {
+            result.error_code = error.number();
+            result.error_message = Some(message);
+        }
+    }
+    result
+}
+
+/// What an entry takes on the wire, but for a few bytes.
+fn size_bytes_of(entry: &DescribeConfigsResourceResult) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let synonyms = entry.synonyms.iter().map(|synonym| synonym.name.len() + text(&synonym.value) + 8);
+    entry.name.len() + text(&entry.value) + text(&entry.documentation) + synonyms.sum::<usize>() + 16
 }
 
 /// Trap 164: no keys means all; unknown keys find nothing.

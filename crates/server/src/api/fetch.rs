@@ -37,9 +37,15 @@ const WAIT_MS_MAX: i32 = 15 * 60 * 1000;
 struct Read<W: World> {
     wanted: Wanted,
     data: PartitionData,
-    range: Option<FileRange<W::Disk>>,
+    range: Option<Range<W>>,
     /// Nothing more can be read until the partition has news.
     is_at_end: bool,
+}
+
+/// What the records of a partition stand for.
+struct Range<W: World> {
+    replica: Arc<Replica<W::Disk>>,
+    file: FileRange<W::Disk>,
 }
 
 /// What was read so far, by the partitions' places in the answer.
@@ -215,7 +221,7 @@ fn read_one<W: World>(call: &Call<'_, W>, asked: &Asked, wanted: Wanted, budget:
             let size = info.slice.size_bytes();
             budget.left = (budget.left - size as i64).max(0);
             budget.nothing_yet &= size == 0;
-            found(wanted, asked.isolation, info)
+            found(wanted, replica, asked.isolation, info)
         }
     }
 }
@@ -310,6 +316,7 @@ fn failed(partition: i32, error: ErrorCode) -> PartitionData {
 
 fn found<W: World>(
     wanted: Wanted,
+    replica: Arc<Replica<W::Disk>>,
     isolation: Isolation,
     info: ReadInfo<<W::Disk as milena_base::Disk>::File>,
 ) -> Read<W> {
@@ -341,7 +348,7 @@ fn found<W: World>(
         Slice::Empty => None,
         Slice::File { file, position, size_bytes, .. } => {
             data.records = Records::External(External { size_bytes, id: 0 });
-            Some(FileRange { file, position, size_bytes })
+            Some(Range { replica, file: FileRange { file, position, size_bytes } })
         }
     };
     Read { wanted, data, range, is_at_end }
@@ -355,7 +362,8 @@ fn answer<W: World>(call: &Call<'_, W>, asked: &Asked, context: &Context, reads:
     for mut read in reads.into_values() {
         if let (Some(range), Records::External(external)) = (read.range, &mut read.data.records) {
             external.id = ranges.len();
-            ranges.push(range);
+            range.replica.count_fetched(external.size_bytes);
+            ranges.push(range.file);
         }
         told.push(Told { wanted: read.wanted, data: read.data, is_at_end: read.is_at_end });
     }
@@ -369,11 +377,6 @@ fn answer<W: World>(call: &Call<'_, W>, asked: &Asked, context: &Context, reads:
     };
     let size: usize = told.iter().map(|told| told.data.records.size_bytes()).sum();
     node.metrics.fetched_bytes.inc_by(size as u64);
-    for Told { wanted, data, .. } in told.iter().filter(|told| told.data.records.size_bytes() > 0) {
-        if let Ok(replica) = replica_of(call, wanted) {
-            replica.count_fetched(data.records.size_bytes());
-        }
-    }
     let mut node_endpoints = add_leader_hints(call, &mut told);
     if follower(&asked.request).is_some() {
         // Followers hear of leaders from the controller, and know every address.

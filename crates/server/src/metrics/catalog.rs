@@ -105,5 +105,11 @@ pub const METRICS: &[MetricInfo] = {
             "Bytes of batches sent to readers since the replica was opened.",
         ),
         metric("milena_topic_size_bytes", Gauge, &["topic"], "Bytes of the logs' segments on this node."),
+        metric(
+            "milena_unflushed_bytes",
+            Gauge,
+            &[],
+            "Bytes appended to the log directory and not flushed; the kernel may have written them by itself.",
+        ),
     ]
 };

@@ -104,9 +104,14 @@ pub(crate) async fn node_with(
     seed: u64,
     more: &[(&str, &str)],
 ) -> Running<SimWorld> {
+    node_on(SimWorld::new(network, disk, seed), port, more).await
+}
+
+/// Starts a node on a machine.
+pub(crate) async fn node_on(world: Arc<SimWorld>, port: u16, more: &[(&str, &str)]) -> Running<SimWorld> {
     let listeners = format!("PLAINTEXT://127.0.0.1:{port}");
     let given = [("listeners", listeners.as_str()), ("log.dirs", "/data")];
     let file = given.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let settings = Settings::read(file).expect("valid");
-    start(SimWorld::new(network, disk, seed), settings).await.expect("the node starts")
+    start(world, settings).await.expect("the node starts")
 }

@@ -14,4 +14,5 @@ mod offline;
 mod pipelining;
 mod seam;
 mod transactions;
+mod unflushed;
 mod world;

@@ -152,3 +152,31 @@ async fn large_frames_take_turns_and_small_ones_go_on() {
     assert_eq!(reserved(&network, "frames").await, 0);
     running.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_settings_of_very_many_resources_have_a_bound_and_keep_no_other_waiting() {
+    let network = Arc::new(Network::default());
+    // Groups need not exist to have settings: a request of a few bytes each would be answered with kilobytes each.
+    let running = node_with(&network, &MemoryDisk::new(), 9001, 1, &[]).await;
+    let (mut greedy, mut honest) = (Client::connect(&network, 9001), Client::connect(&network, 9001));
+    let group = |number: i32| DescribeConfigsResource {
+        resource_type: 32,
+        resource_name: number.to_string(),
+        configuration_keys: None,
+    };
+    let resources: Vec<_> = (0..120_000).map(group).collect();
+    let request = DescribeConfigsRequest { resources, include_synonyms: true, include_documentation: true };
+    let asked = tokio::spawn(async move {
+        let results = greedy.ask(&request, 4).await.results;
+        results.iter().filter(|result| result.error_code == 0).count()
+    });
+    // It goes on while the other is at work.
+    let mut passed = 0;
+    while !asked.is_finished() {
+        assert_eq!(honest.ask(&one_topic(), 9).await.topics.len(), 1);
+        passed += 1;
+    }
+    assert!(passed > 100, "{passed}");
+    assert!((1000..120_000).contains(&asked.await.expect("no panic")), "some are told, not all");
+    running.stop().await;
+}

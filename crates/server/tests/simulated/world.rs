@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 
 /// Bytes that a connection holds in each direction.
 const SOCKET_BYTES: usize = 64 * 1024;
-/// No job of the pool takes longer.
+/// No job of the pool takes longer, unless it is slowed down.
 pub(crate) const JOB_MAX: Duration = Duration::from_millis(3);
 /// Where the clocks of all nodes begin.
 const EPOCH: Millis = Millis(1_700_000_000_000);
@@ -47,6 +48,8 @@ pub(crate) struct SimWorld {
     network: Arc<Network>,
     random: Mutex<Random>,
     start: Instant,
+    /// By so much every job takes longer, in microseconds.
+    delay_us: AtomicU64,
 }
 
 impl SimWorld {
@@ -57,7 +60,13 @@ impl SimWorld {
             network: Arc::clone(network),
             random: Mutex::new(Random::from_seed(seed)),
             start: Instant::now(),
+            delay_us: AtomicU64::new(0),
         })
+    }
+
+    /// Lets every job of the pool take so much longer from now on.
+    pub(crate) fn slow_down(&self, delay: Duration) {
+        self.delay_us.store(delay.as_micros() as u64, Ordering::Relaxed);
     }
 }
 
@@ -106,7 +115,8 @@ impl World for SimWorld {
     }
 
     fn run(&self, job: Job) {
-        let wait = Duration::from_micros(self.random.lock().expect("one thread").below(JOB_MAX.as_micros() as u64));
+        let wait_us = self.random.lock().expect("one thread").below(JOB_MAX.as_micros() as u64);
+        let wait = Duration::from_micros(wait_us + self.delay_us.load(Ordering::Relaxed));
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             job();

@@ -9,9 +9,9 @@ use milena_protocol::{ErrorCode, Offset, TopicPartition};
 use serde::Serialize;
 
 use super::destination::{self, Place, To};
-use super::scope::{self, Scope};
 use crate::failure::Failure;
 use crate::output::{Output, Row};
+use crate::scope::{self, Scope};
 
 #[derive(clap::Args)]
 pub(crate) struct Reset {

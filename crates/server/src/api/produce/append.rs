@@ -108,7 +108,7 @@ async fn append<W: World>(
         Ok(batch) => batch,
         Err(refused) => return Fate::Settled(settled(&replica, Err(refused))),
     };
-    match append_valid(call, &replica, &batch, voucher) {
+    match append_valid(call, &replica, &batch, voucher).await {
         Err(Refused::Append(AppendError::NeedsVerification(guard))) => Fate::Unverified { replica, batch, guard },
         // Said before there is anything to verify, so without the log's start.
         Err(refused @ Refused::Append(AppendError::InvalidProducerEpoch { .. }))
@@ -120,13 +120,13 @@ async fn append<W: World>(
     }
 }
 
-fn append_valid<W: World>(
+async fn append_valid<W: World>(
     call: &Call<'_, W>,
     replica: &Arc<Replica<W::Disk>>,
     batch: &ValidBatch,
     voucher: Voucher,
 ) -> Result<Written, Refused> {
-    let written = replica.append(&call.node.world, batch, voucher)?;
+    let written = replica.append(&call.node.world, batch, voucher).await?;
     call.node.metrics.appended_bytes.inc_by(batch.size_bytes() as u64);
     call.node.metrics.appended_batches.inc();
     Ok(written)
@@ -153,22 +153,28 @@ async fn verify<W: World>(
         }
         _ => Refusals::new(),
     };
-    let settle = |fate| match fate {
+    let mut all = Vec::with_capacity(topics.len());
+    for Topic { name, id, partitions } in topics {
+        let mut settled = Vec::with_capacity(partitions.len());
+        for fate in partitions {
+            settled.push(settle(call, fate, &refusals, operation).await);
+        }
+        all.push(Topic { name, id, partitions: settled });
+    }
+    all
+}
+
+async fn settle<W: World>(call: &Call<'_, W>, fate: Fate<W>, refusals: &Refusals, operation: Operation) -> Settled {
+    match fate {
         Fate::Settled(settled) => settled,
         Fate::Unverified { replica, batch, guard } => match refusals.get(replica.topic_partition()) {
             Some(error) => {
                 let answer = unverified(replica.topic_partition().partition, *error, operation);
                 Settled { answer, durability: None }
             }
-            None => settled(&replica, append_valid(call, &replica, &batch, Voucher::Verified(guard))),
+            None => settled(&replica, append_valid(call, &replica, &batch, Voucher::Verified(guard)).await),
         },
-    };
-    let settle_all = |topic: Topic<Fate<W>>| Topic {
-        name: topic.name,
-        id: topic.id,
-        partitions: topic.partitions.into_iter().map(settle).collect(),
-    };
-    topics.into_iter().map(settle_all).collect()
+    }
 }
 
 /// The partitions in which the transaction begins.
