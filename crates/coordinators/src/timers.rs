@@ -51,6 +51,12 @@ impl<T: Ord + Clone> Timers<T> {
         self.by_name.contains_key(name)
     }
 
+    /// The deadline of that name.
+    #[cfg(test)]
+    pub(crate) fn at(&self, name: &T) -> Option<Millis> {
+        self.by_name.get(name).copied()
+    }
+
     /// All names with a deadline.
     pub(crate) fn names(&self) -> impl Iterator<Item = &T> {
         self.by_name.keys()

@@ -37,10 +37,37 @@ pub(super) enum Bug {
     OffsetOvertaken,
     /// Members that were loaded have no session.
     SessionsLostOnReload,
+    /// A member of a consumer group is granted what another one holds.
+    GrantedWhileHeld,
+    /// A member goes to the next epoch though it has not said that it gave anything back.
+    EpochBeforeGivenBack,
+    /// A member whose last answer was lost is fenced.
+    PreviousEpochFenced,
+    /// A heartbeat does not prolong the session of a consumer.
+    HeartbeatIsNoSignOfLife,
+    /// Consumers that were loaded have no session.
+    ConsumerSessionsLost,
+    /// A consumer may commit in an old epoch what it no longer has.
+    StaleCommit,
+    /// Every instance id is free.
+    InstanceTwice,
+    /// An instance that leaves for now leaves for good.
+    InstanceLosesItsPart,
+    /// Nobody is assigned anew when a consumer leaves.
+    LeaveWithoutEpoch,
+    /// A group looks at its topics once.
+    TopicsUnseen,
+    /// Only who joins is told its assignment.
+    AssignmentUntold,
+    /// No limit is set for giving back.
+    RebalanceLimitForgotten,
+    /// What a consumer was to have stays meant for it when it is gone.
+    TargetLeftBehind,
 }
 
 impl Bug {
-    pub(super) const ALL: [Bug; 17] = [
+    /// Those that members of classic groups can notice.
+    pub(super) const OF_CLASSIC: [Bug; 17] = [
         Bug::AnswerBeforeCommit,
         Bug::StaleGeneration,
         Bug::CommitWithoutPart,
@@ -58,5 +85,22 @@ impl Bug {
         Bug::GenerationTwice,
         Bug::OffsetOvertaken,
         Bug::SessionsLostOnReload,
+    ];
+
+    /// Those that members of consumer groups can notice.
+    pub(super) const OF_CONSUMERS: [Bug; 13] = [
+        Bug::GrantedWhileHeld,
+        Bug::EpochBeforeGivenBack,
+        Bug::PreviousEpochFenced,
+        Bug::HeartbeatIsNoSignOfLife,
+        Bug::ConsumerSessionsLost,
+        Bug::StaleCommit,
+        Bug::InstanceTwice,
+        Bug::InstanceLosesItsPart,
+        Bug::LeaveWithoutEpoch,
+        Bug::TopicsUnseen,
+        Bug::AssignmentUntold,
+        Bug::RebalanceLimitForgotten,
+        Bug::TargetLeftBehind,
     ];
 }

@@ -13,6 +13,8 @@ use super::reconcile::Reconciliation;
 use super::target::Target;
 use super::{Consumers, Refusal, record};
 use crate::group::classic::Step;
+#[cfg(test)]
+use crate::group::planted::Bug;
 
 /// What a request changed about a member's subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +79,10 @@ impl Consumers {
 
     /// The group epoch after this request: one more if the subscriptions or the topics changed.
     fn group_epoch(&self, step: &mut Step<'_>, group: &ConsumerGroup, updated: &Member, mut bump: bool) -> i32 {
-        if !bump && group.topics_seen == Some(self.topics_version) {
+        let has_seen = group.topics_seen == Some(self.topics_version);
+        #[cfg(test)]
+        let has_seen = has_seen || group.topics_seen.is_some() && step.settings.has(Bug::TopicsUnseen);
+        if !bump && has_seen {
             return group.epoch;
         }
         let hash = self.hash(group.topic_names(group.with(updated)));
@@ -105,13 +110,19 @@ impl Consumers {
         if !has_new_subscription && member.is_reconciled_to(target.epoch) {
             return Ok(member.clone());
         }
+        let is_held = |topic, partition| group.is_held(topic, partition);
+        let owned = claim.owned;
+        #[cfg(test)]
+        let is_held = |topic, partition| is_held(topic, partition) && !step.settings.has(Bug::GrantedWhileHeld);
+        #[cfg(test)]
+        let owned = if step.settings.has(Bug::EpochBeforeGivenBack) { Some(&[][..]) } else { owned };
         let reconciliation = Reconciliation {
             target_epoch: target.epoch,
             target: &target.partitions,
             subscribed: &group.topic_ids(member, &self.image),
             has_new_subscription,
-            is_held: &|topic, partition| group.is_held(topic, partition),
-            owned: claim.owned,
+            is_held: &is_held,
+            owned,
         };
         let next = reconciliation.step(member).map_err(|_| {
             let message = "The consumer group member is in a unknown state. The member must abandon all its \
@@ -121,6 +132,8 @@ impl Consumers {
         if next != *member {
             step.records.push(record::current(step.group_id, &next));
             match next.state {
+                #[cfg(test)]
+                State::Unrevoked if step.settings.has(Bug::RebalanceLimitForgotten) => {}
                 State::Unrevoked => set_limit(step, &next.id, Limit::Rebalance, next.rebalance_timeout_ms),
                 _ => step.timers.cancel(&timer(step.group_id, &next.id, Limit::Rebalance)),
             }

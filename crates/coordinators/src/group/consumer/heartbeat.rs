@@ -20,6 +20,8 @@ use super::member::{LEAVING, LEAVING_FOR_NOW, Member, Owned};
 use super::{Consumers, Refusal, missing, record};
 use crate::group::classic::{ClassicGroup, Step};
 use crate::group::join::java_address;
+#[cfg(test)]
+use crate::group::planted::Bug;
 use crate::group::{Context, Settings, classic, record as group_record};
 
 impl Consumers {
@@ -56,6 +58,8 @@ impl Consumers {
             "" => kafka_uuid(context.random),
             given => given.to_owned(),
         };
+        #[cfg(test)]
+        let group = group_with_planted_faults(step, group, request)?;
         let (former, replaced) = group.subscribe(id, &member_id, request)?;
         let mut member = former.clone();
         update(&mut member, context, request);
@@ -67,11 +71,17 @@ impl Consumers {
         for limit in [Limit::Join, Limit::Sync] {
             step.timers.cancel(&timer(id, &member_id, limit));
         }
-        set_limit(step, &member_id, Limit::Session, self.session_timeout_ms(step.settings, id));
+        let session_timeout_ms = self.session_timeout_ms(step.settings, id);
+        #[cfg(test)]
+        let session_timeout_ms = session_with_planted_faults(step, &member_id, session_timeout_ms);
+        set_limit(step, &member_id, Limit::Session, session_timeout_ms);
         let is_full = request.rebalance_timeout_ms != -1
             && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
             && request.topic_partitions.is_some();
         let shows_assignment = request.member_epoch == 0 || is_full || member.assigned != claim.former.assigned;
+        #[cfg(test)]
+        let shows_assignment =
+            shows_assignment && (request.member_epoch == 0 || !step.settings.has(Bug::AssignmentUntold));
         let response = ConsumerGroupHeartbeatResponse {
             member_id: Some(member.id.clone()),
             member_epoch: member.epoch,
@@ -116,7 +126,10 @@ impl Consumers {
             None => group.members.get(member_id).ok_or_else(|| unknown_member(id, member_id))?,
             Some(instance_id) => group.static_as(member_id, instance_id)?,
         };
-        if request.member_epoch == LEAVING_FOR_NOW {
+        let is_back_soon = request.member_epoch == LEAVING_FOR_NOW;
+        #[cfg(test)]
+        let is_back_soon = is_back_soon && !step.settings.has(Bug::InstanceLosesItsPart);
+        if is_back_soon {
             let mut leaving = member.clone();
             leaving.epoch = LEAVING_FOR_NOW;
             leaving.revoking = Owned::new();
@@ -142,6 +155,11 @@ impl Consumers {
         let id = step.group_id;
         for member in leaving {
             step.records.extend(record::member_tombstones(id, &member.id));
+            #[cfg(test)]
+            if step.settings.has(Bug::TargetLeftBehind) {
+                let at = step.records.len() - 2;
+                step.records.remove(at);
+            }
             cancel_all(step.timers, id, &member.id);
         }
         let expressions: BTreeSet<&str> = leaving.iter().filter_map(|member| member.regex()).collect();
@@ -152,7 +170,10 @@ impl Consumers {
             }
         }
         let hash = self.hash(group.topic_names(group.without(leaving)));
-        step.records.push(record::epoch(id, group.epoch + 1, hash));
+        let epoch = group.epoch + 1;
+        #[cfg(test)]
+        let epoch = if step.settings.has(Bug::LeaveWithoutEpoch) { group.epoch } else { epoch };
+        step.records.push(record::epoch(id, epoch, hash));
     }
 }
 
@@ -264,6 +285,35 @@ fn update(member: &mut Member, context: &Context, request: &ConsumerGroupHeartbe
     member.client_id = context.client_id.clone();
     member.client_host = java_address(context.client_address);
     member.classic = None;
+}
+
+/// The group as a faulty coordinator takes it.
+#[cfg(test)]
+fn group_with_planted_faults<'a>(
+    step: &Step<'_>,
+    group: Cow<'a, ConsumerGroup>,
+    request: &ConsumerGroupHeartbeatRequest,
+) -> Result<Cow<'a, ConsumerGroup>, Refusal> {
+    let epoch = group.members.get(&request.member_id).map(|member| member.epoch);
+    if step.settings.has(Bug::PreviousEpochFenced) && request.member_epoch > 0 && epoch != Some(request.member_epoch) {
+        return Err(Refusal::new(ErrorCode::FencedMemberEpoch, "planted"));
+    }
+    if !step.settings.has(Bug::InstanceTwice) || request.member_epoch != 0 {
+        return Ok(group);
+    }
+    let mut group = group.into_owned();
+    group.members.values_mut().for_each(|member| member.epoch = LEAVING_FOR_NOW);
+    Ok(Cow::Owned(group))
+}
+
+/// What is left of the session that runs, where a heartbeat does not prolong it.
+#[cfg(test)]
+fn session_with_planted_faults(step: &Step<'_>, member_id: &str, timeout_ms: i32) -> i32 {
+    let running = step.timers.at(&timer(step.group_id, member_id, Limit::Session));
+    match running.filter(|_| step.settings.has(Bug::HeartbeatIsNoSignOfLife)) {
+        Some(at) => (at - step.now).0 as i32,
+        None => timeout_ms,
+    }
 }
 
 fn assignment(assigned: &Owned) -> Assignment {

@@ -8,6 +8,8 @@ use super::Consumers;
 use super::group::ConsumerGroup;
 use super::member::State;
 use crate::group::classic::{Step, Timer};
+#[cfg(test)]
+use crate::group::planted::Bug;
 use crate::timers::Timers;
 
 /// What a member has to do in time.
@@ -65,6 +67,10 @@ impl Consumers {
     /// After a load every limit begins anew.
     pub(in crate::group) fn start_timers(&self, step: &mut Step<'_>) {
         let Some(group) = self.groups.get(step.group_id) else { return };
+        #[cfg(test)]
+        if step.settings.has(Bug::ConsumerSessionsLost) {
+            return;
+        }
         let timeout_ms = self.session_timeout_ms(step.settings, step.group_id);
         for member in group.members.values() {
             let own = member.classic.as_ref().map(|classic| classic.session_timeout_ms);

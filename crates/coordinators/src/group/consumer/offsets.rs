@@ -10,6 +10,8 @@ use super::group::ConsumerGroup;
 use super::member::Member;
 use crate::group::Settings;
 use crate::group::commit::is_too_large;
+#[cfg(test)]
+use crate::group::planted::Bug;
 
 /// First version of OffsetCommit that carries a member epoch.
 const MEMBER_EPOCH_VERSION: i16 = 9;
@@ -29,6 +31,10 @@ impl ConsumerGroup {
         let member = self.members.get(&request.member_id).ok_or(ErrorCode::UnknownMemberId)?;
         if member.classic.is_none() && version < MEMBER_EPOCH_VERSION {
             return Err(ErrorCode::UnsupportedVersion);
+        }
+        #[cfg(test)]
+        if settings.has(Bug::StaleCommit) && epoch < member.epoch {
+            return Ok(());
         }
         let places = request.topics.iter().flat_map(|topic| {
             let stored = topic.partitions.iter();

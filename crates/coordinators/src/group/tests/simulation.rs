@@ -457,7 +457,7 @@ fn run(seed: u64, planted: Option<Bug>) -> u64 {
     simulation.history.generations
 }
 
-/// A seed to be looked at again, and the fault that is planted in it, by its place in [`Bug::ALL`]; or how many seeds
+/// A seed to be looked at again, and the fault that is planted in it, by its place in [`Bug::OF_CLASSIC`]; or how many seeds
 /// to run. They are read when the tests are built: this crate looks at no environment.
 const SEED: Option<&str> = option_env!("MILENA_SEED");
 const BUG: Option<&str> = option_env!("MILENA_BUG");
@@ -466,7 +466,7 @@ const SEEDS: Option<&str> = option_env!("MILENA_SEEDS");
 #[test]
 fn clients_see_what_they_may_see_whatever_happens_below_them() {
     if let Some(seed) = SEED.and_then(|seed| seed.parse().ok()) {
-        let planted = BUG.and_then(|at| at.parse::<usize>().ok()).and_then(|at| Bug::ALL.get(at).copied());
+        let planted = BUG.and_then(|at| at.parse::<usize>().ok()).and_then(|at| Bug::OF_CLASSIC.get(at).copied());
         run(seed, planted);
         return;
     }
@@ -508,7 +508,7 @@ macro_rules! finds {
 
         #[test]
         fn each_fault_has_its_test() {
-            assert_eq!(Bug::ALL, [$(Bug::$bug),*]);
+            assert_eq!(Bug::OF_CLASSIC, [$(Bug::$bug),*]);
         }
     };
 }
