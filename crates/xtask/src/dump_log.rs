@@ -11,8 +11,9 @@ use std::process::{Command, Stdio};
 /// What the tool can read.
 const ENDINGS: [&str; 6] = ["log", "index", "timeindex", "txnindex", "snapshot", "checkpoint"];
 
-/// The metadata log, committed offsets, everything else.
-const DECODERS: [&str; 3] = ["--cluster-metadata-decoder", "--offsets-decoder", "--print-data-log"];
+/// The metadata log, committed offsets, transactional ids, everything else.
+const DECODERS: [&str; 4] =
+    ["--cluster-metadata-decoder", "--offsets-decoder", "--transaction-log-decoder", "--print-data-log"];
 
 /// Partitions that one run of the tool reads: starting it takes longer than reading.
 const TOGETHER: usize = 50;
@@ -77,7 +78,8 @@ fn decoder_of(folder: &Path) -> &'static str {
     match folder.file_name().map(|name| name.to_string_lossy()).unwrap_or_default().as_ref() {
         "__cluster_metadata-0" => DECODERS[0],
         name if name.starts_with("__consumer_offsets-") => DECODERS[1],
-        _ => DECODERS[2],
+        name if name.starts_with("__transaction_state-") => DECODERS[2],
+        _ => DECODERS[3],
     }
 }
 

@@ -1,20 +1,25 @@
 //! Transactions where they begin in a partition: who is asked, who need not be, and how long a busy coordinator is
-//! waited for.
+//! waited for. And how they end where something hangs.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use milena_base::Millis;
 use milena_disk::MemoryDisk;
+use milena_protocol::messages::delete_topics_request::DeleteTopicState;
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use milena_protocol::messages::{EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest, ProduceRequest};
+use milena_protocol::messages::{
+    DeleteTopicsRequest, DescribeTransactionsRequest, EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest,
+    ProduceRequest,
+};
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::wire::Records;
 use milena_protocol::{ErrorCode, ProducerEpoch, ProducerId, Sequence};
+use milena_server::Running;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::client::{Client, node_with};
-use crate::world::Network;
+use crate::world::{Network, SimWorld};
 
 const ID: &str = "copier";
 /// Produce that only verifies, and Produce that adds to the transaction.
@@ -73,15 +78,21 @@ impl Producer {
 
     /// Commits; the epoch of the next transaction comes with the answer.
     async fn commit(&mut self, client: &mut Client) {
+        assert_eq!(self.end(client, true).await, ErrorCode::None);
+    }
+
+    async fn end(&mut self, client: &mut Client, committed: bool) -> ErrorCode {
         let request = EndTxnRequest {
             transactional_id: ID.to_owned(),
             producer_id: self.id,
             producer_epoch: self.epoch,
-            committed: true,
+            committed,
         };
         let answer = client.ask(&request, 5).await;
-        assert_eq!(ErrorCode::from_number(answer.error_code), ErrorCode::None);
-        (self.id, self.epoch) = (answer.producer_id, answer.producer_epoch);
+        if answer.error_code == 0 {
+            (self.id, self.epoch) = (answer.producer_id, answer.producer_epoch);
+        }
+        ErrorCode::from_number(answer.error_code)
     }
 }
 
@@ -103,16 +114,14 @@ async fn a_transaction_that_nobody_announced_is_refused_where_that_is_verified()
     assert_eq!(unannounced("false").await, ErrorCode::None);
 }
 
-/// Leaves a committed transaction whose marker cannot be written, and begins the next one elsewhere.
-async fn begins_beside_a_commit_that_hangs(backoff_ms: &str, backoff_max_ms: &str) -> (ErrorCode, Duration) {
-    let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
-    let more = [
-        ONE_REPLICA,
-        ("add.partitions.to.txn.retry.backoff.ms", backoff_ms),
-        ("add.partitions.to.txn.retry.backoff.max.ms", backoff_max_ms),
-    ];
-    let running = node_with(&network, &disk, 9001, 1, &more).await;
-    let mut client = Client::connect(&network, 9001);
+/// A node with a committed transaction whose marker cannot be written.
+async fn with_a_commit_that_hangs(
+    network: &Arc<Network>,
+    disk: &MemoryDisk,
+    more: &[(&str, &str)],
+) -> (Running<SimWorld>, Client, Producer) {
+    let running = node_with(network, disk, 9001, 1, more).await;
+    let mut client = Client::connect(network, 9001);
     client.create("stuck", 1).await;
     client.create("free", 1).await;
     let mut producer = Producer::enter(&mut client).await;
@@ -120,10 +129,22 @@ async fn begins_beside_a_commit_that_hangs(backoff_ms: &str, backoff_max_ms: &st
     running.stop().await;
 
     disk.deny(Path::new("/data/stuck-0"), true);
-    let running = node_with(&network, &disk, 9001, 2, &more).await;
-    let mut client = Client::connect(&network, 9001);
+    let running = node_with(network, disk, 9001, 2, more).await;
+    let mut client = Client::connect(network, 9001);
     sleep(Duration::from_secs(1)).await;
     producer.commit(&mut client).await;
+    (running, client, producer)
+}
+
+/// Begins the next transaction elsewhere.
+async fn begins_beside_a_commit_that_hangs(backoff_ms: &str, backoff_max_ms: &str) -> (ErrorCode, Duration) {
+    let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
+    let more = [
+        ONE_REPLICA,
+        ("add.partitions.to.txn.retry.backoff.ms", backoff_ms),
+        ("add.partitions.to.txn.retry.backoff.max.ms", backoff_max_ms),
+    ];
+    let (running, mut client, producer) = with_a_commit_that_hangs(&network, &disk, &more).await;
     let asked = Instant::now();
     let error = producer.begin(&mut client, "free", ADDS).await;
     let answered = asked.elapsed();
@@ -137,4 +158,37 @@ async fn a_coordinator_that_ends_the_last_transaction_is_asked_again_for_a_while
     assert_eq!((error, answered), (ErrorCode::ConcurrentTransactions, Duration::from_millis(140)));
     let (error, answered) = begins_beside_a_commit_that_hangs("20", "0").await;
     assert_eq!((error, answered), (ErrorCode::ConcurrentTransactions, Duration::ZERO));
+}
+
+async fn state(client: &mut Client) -> String {
+    let request = DescribeTransactionsRequest { transactional_ids: vec![ID.to_owned()] };
+    client.ask(&request, 0).await.transaction_states.remove(0).transaction_state
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_knows_its_next_epoch_waits_for_the_markers_of_the_last_transaction() {
+    let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
+    let (running, mut client, mut producer) = with_a_commit_that_hangs(&network, &disk, &[ONE_REPLICA]).await;
+    assert_eq!(state(&mut client).await, "PrepareCommit");
+    assert_eq!(producer.end(&mut client, false).await, ErrorCode::ConcurrentTransactions);
+    running.stop().await;
+
+    disk.deny(Path::new("/data/stuck-0"), false);
+    let running = node_with(&network, &disk, 9001, 3, &[ONE_REPLICA]).await;
+    let mut client = Client::connect(&network, 9001);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(state(&mut client).await, "CompleteCommit");
+    assert_eq!(producer.end(&mut client, false).await, ErrorCode::None);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn trap_160_a_transaction_ends_when_the_topic_that_hangs_is_deleted() {
+    let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
+    let (running, mut client, _) = with_a_commit_that_hangs(&network, &disk, &[ONE_REPLICA]).await;
+    let topics = vec![DeleteTopicState { name: Some("stuck".to_owned()), ..Default::default() }];
+    client.ask(&DeleteTopicsRequest { topics, timeout_ms: 1000, ..Default::default() }, 6).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(state(&mut client).await, "CompleteCommit");
+    running.stop().await;
 }
