@@ -39,11 +39,13 @@ pub(super) fn check(files: &[TextFile], machine_paths: &[String]) -> Vec<Finding
     ours.flat_map(|file| check_file(file, machine_paths)).collect()
 }
 
-/// The folder of this clone and of its user, wherever they are.
+/// The folder of this clone and of its user, wherever they are; but for a folder that every machine has, as that of
+/// temporary files.
 pub(super) fn machine_paths(root: &Path) -> Vec<String> {
     let home = std::env::var("HOME").unwrap_or_default();
-    let places = [root.parent().map(|parent| parent.display().to_string()), Some(home)];
-    places.into_iter().flatten().filter(|place| place.len() > 1).map(|place| place + "/").collect()
+    let above = root.parent().filter(|above| above.components().count() > 2).unwrap_or(root);
+    let places = [above.display().to_string(), home];
+    places.into_iter().filter(|place| place.len() > 1).map(|place| place + "/").collect()
 }
 
 /// Commit messages speak of the product alone, too.
@@ -107,6 +109,12 @@ mod tests {
     fn found(path: &str, text: &str) -> Vec<String> {
         let files = [TextFile { path: path.into(), text: text.into() }];
         check(&files, &["/somewhere/clone/".to_owned()]).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_clone_beside_others_is_a_place_of_its_own() {
+        let of = |root: &str| machine_paths(Path::new(root)).remove(0);
+        assert_eq!([of("/srv/one/milena"), of("/tmp/milena")], ["/srv/one/", "/tmp/milena/"]);
     }
 
     #[test]
