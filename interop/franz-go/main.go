@@ -36,7 +36,11 @@ type check struct {
 func main() {
 	bootstrap = os.Args[1]
 	if len(os.Args) == 5 && os.Args[2] == "member" {
-		join(os.Args[4], os.Args[3], kgo.RangeBalancer())
+		join(os.Args[4], os.Args[3], kgo.Balancers(kgo.RangeBalancer()))
+		select {}
+	}
+	if len(os.Args) == 5 && os.Args[2] == "new-member" {
+		join(os.Args[4], os.Args[3], byBroker...)
 		select {}
 	}
 	admin = kadm.NewClient(client())
@@ -56,12 +60,17 @@ func main() {
 		check{"an idempotent producer writes everything once and in order", orderIsKept},
 		check{"a too large record is refused", tooLargeIsRefused},
 		check{"offsets are found by end and by time", offsetsAreFound},
-		check{"a group goes on where it committed", groupGoesOn},
-		check{"members share, join and leave a group with range", func() error { return rebalance(kgo.RangeBalancer()) }},
-		check{"members share, join and leave a group with sticky", func() error { return rebalance(kgo.StickyBalancer()) }},
+		check{"a group goes on where it committed", func() error { return groupGoesOn() }},
+		check{"members share, join and leave a group with range", func() error { return rebalance(kgo.Balancers(kgo.RangeBalancer())) }},
+		check{"members share, join and leave a group with sticky", func() error { return rebalance(kgo.Balancers(kgo.StickyBalancer())) }},
 		check{"members share, join and leave a group with cooperative-sticky",
-			func() error { return rebalance(kgo.CooperativeStickyBalancer()) }},
-		check{"a killed member loses its partitions", killedMember},
+			func() error { return rebalance(kgo.Balancers(kgo.CooperativeStickyBalancer())) }},
+		check{"a killed member loses its partitions",
+			func() error { return killedMember("member", kgo.Balancers(kgo.RangeBalancer())) }},
+		check{"a group that the broker assigns goes on where it committed", func() error { return groupGoesOn(byBroker...) }},
+		check{"members share, join and leave a group that the broker assigns", func() error { return rebalance(byBroker...) }},
+		check{"a killed member of a group that the broker assigns loses its partitions",
+			func() error { return killedMember("new-member", byBroker...) }},
 		check{"groups are listed, described and deleted", groupsAreDescribed},
 		check{"records before an offset can be deleted", recordsAreDeleted},
 		check{"partitions and settings can be changed", changeTopic},
@@ -314,7 +323,10 @@ type member struct {
 	values   []string
 }
 
-func join(group, topic string, balancer kgo.GroupBalancer) *member {
+// byBroker lets the broker assign (KIP-848).
+var byBroker = []kgo.Opt{kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer())}
+
+func join(group, topic string, more ...kgo.Opt) *member {
 	one := &member{held: map[int32]bool{}}
 	gain := func(_ context.Context, _ *kgo.Client, gained map[string][]int32) {
 		one.lock.Lock()
@@ -330,10 +342,10 @@ func join(group, topic string, balancer kgo.GroupBalancer) *member {
 			delete(one.held, partition)
 		}
 	}
-	one.consumer = client(kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.Balancers(balancer),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(6*time.Second),
-		kgo.HeartbeatInterval(500*time.Millisecond), kgo.OnPartitionsAssigned(gain), kgo.OnPartitionsRevoked(lose),
-		kgo.OnPartitionsLost(lose))
+	one.consumer = client(append([]kgo.Opt{kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(6 * time.Second),
+		kgo.HeartbeatInterval(500 * time.Millisecond), kgo.OnPartitionsAssigned(gain), kgo.OnPartitionsRevoked(lose),
+		kgo.OnPartitionsLost(lose)}, more...)...)
 	go func() {
 		for {
 			fetches := one.consumer.PollFetches(all)
@@ -367,7 +379,7 @@ func balanced(members []*member, shares ...int) error {
 	})
 }
 
-func rebalance(balancer kgo.GroupBalancer) error {
+func rebalance(more ...kgo.Opt) error {
 	topic, err := create(6)
 	if err != nil {
 		return err
@@ -375,7 +387,7 @@ func rebalance(balancer kgo.GroupBalancer) error {
 	group := fresh("group")
 	var members []*member
 	for _, shares := range [][]int{{6}, {3, 3}, {2, 2, 2}} {
-		members = append(members, join(group, topic, balancer))
+		members = append(members, join(group, topic, more...))
 		if err := balanced(members, shares...); err != nil {
 			return err
 		}
@@ -414,7 +426,7 @@ func rebalance(balancer kgo.GroupBalancer) error {
 	return nil
 }
 
-func groupGoesOn() error {
+func groupGoesOn(more ...kgo.Opt) error {
 	topic, err := create(partitions)
 	if err != nil {
 		return err
@@ -424,8 +436,8 @@ func groupGoesOn() error {
 		if err := produce(numbers(topic, partitions, part[0], part[1])); err != nil {
 			return err
 		}
-		consumer := client(kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
-			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		consumer := client(append([]kgo.Opt{kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())}, more...)...)
 		found, err := read(consumer, part[1]-part[0])
 		if err == nil {
 			err = consumer.CommitRecords(all, found...)
@@ -443,18 +455,18 @@ func groupGoesOn() error {
 	return equal(last.At, 110, "committed offset")
 }
 
-func killedMember() error {
+func killedMember(role string, more ...kgo.Opt) error {
 	topic, err := create(4)
 	if err != nil {
 		return err
 	}
 	group := fresh("group")
-	one := join(group, topic, kgo.RangeBalancer())
+	one := join(group, topic, more...)
 	defer one.consumer.Close()
 	if err := balanced([]*member{one}, 4); err != nil {
 		return err
 	}
-	other := exec.Command(os.Args[0], bootstrap, "member", topic, group)
+	other := exec.Command(os.Args[0], bootstrap, role, topic, group)
 	if err := other.Start(); err != nil {
 		return err
 	}
@@ -475,7 +487,7 @@ func groupsAreDescribed() error {
 		return err
 	}
 	group := fresh("group")
-	one := join(group, topic, kgo.RangeBalancer())
+	one := join(group, topic, kgo.Balancers(kgo.RangeBalancer()))
 	if err := balanced([]*member{one}, 1); err != nil {
 		return err
 	}

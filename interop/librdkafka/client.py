@@ -29,6 +29,8 @@ from checking import equal, eventually, fresh, run
 
 BOOTSTRAP = sys.argv[1]
 PARTITIONS = 3
+# The protocol in which the broker assigns (KIP-848).
+NEW = {"group.protocol": "consumer"}
 admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
 
 
@@ -71,6 +73,9 @@ def consumer(group=None, **settings):
         "session.timeout.ms": 6000,
         "heartbeat.interval.ms": 500,
     }
+    if settings.get("group.protocol") == "consumer":
+        # These are the broker's to say.
+        del base["session.timeout.ms"], base["heartbeat.interval.ms"]
     return Consumer({**base, **settings})
 
 
@@ -211,17 +216,17 @@ def an_offset_out_of_range_is_refused():
     reader.close()
 
 
-def a_group_goes_on_where_it_committed():
+def a_group_goes_on_where_it_committed(**settings):
     topic, group = create(), fresh("group")
     produce(topic, [(number % PARTITIONS, None, str(number), None, 0) for number in range(300)])
-    reader = consumer(group)
+    reader = consumer(group, **settings)
     reader.subscribe([topic])
     equal(len(read(reader, 300)), 300, "records of the first run")
     committed = reader.commit(asynchronous=False)
     equal({part.offset for part in committed}, {100}, "committed offsets")
     reader.close()
     produce(topic, [(number % PARTITIONS, None, str(number), None, 0) for number in range(300, 330)])
-    again = consumer(group)
+    again = consumer(group, **settings)
     again.subscribe([topic])
     values = sorted(int(record.value()) for record in read(again, 30))
     equal(values, list(range(300, 330)), "values of the second run")
@@ -232,8 +237,10 @@ class Member:
     """A consumer that is polled together with the others, and what it is assigned."""
 
     def __init__(self, topic, group, assignor="range", **settings):
-        self.reader = consumer(group, **{"partition.assignment.strategy": assignor}, **settings)
-        self.adds = assignor == "cooperative-sticky"
+        by_broker = settings.get("group.protocol") == "consumer"
+        named = "group.remote.assignor" if by_broker else "partition.assignment.strategy"
+        self.reader = consumer(group, **{named: assignor}, **settings)
+        self.adds = by_broker or assignor == "cooperative-sticky"
         self.assigned, self.records = [], []
         self.reader.subscribe([topic], on_assign=self.gain, on_revoke=self.lose, on_lost=self.lose)
 
@@ -262,12 +269,12 @@ def balanced(members, shares, seconds=40):
     eventually(question, f"shares {shares}", seconds)
 
 
-def rebalancing(assignor):
+def rebalancing(assignor, **settings):
     def check():
         topic, group = create(4), fresh("group")
-        members = [Member(topic, group, assignor)]
+        members = [Member(topic, group, assignor, **settings)]
         balanced(members, [4])
-        members.append(Member(topic, group, assignor))
+        members.append(Member(topic, group, assignor, **settings))
         balanced(members, [2, 2])
         produce(topic, [(number % 4, None, str(number), None, 0) for number in range(400)])
         eventually(lambda: [m.poll() for m in members] and sum(len(m.records) for m in members) == 400, "all records")
@@ -277,16 +284,58 @@ def rebalancing(assignor):
         balanced(members, [4])
         members.pop().reader.close()
 
-    check.__name__ = f"members share, join and leave a group with {assignor}"
+    of_broker = " of the broker" if settings else ""
+    check.__name__ = f"members share, join and leave a group with {assignor}{of_broker}"
     return check
 
 
-def a_killed_member_loses_its_partitions():
+def in_the_new_protocol(check):
+    def again():
+        check(**NEW)
+
+    again.__name__ = f"{check.__name__} in the new protocol"
+    return again
+
+
+def members_of_both_protocols_share_a_group():
     topic, group = create(4), fresh("group")
-    member = Member(topic, group)
+    old = [Member(topic, group), Member(topic, group)]
+    balanced(old, [2, 2])
+    new = Member(topic, group, "uniform", **NEW)
+    balanced([*old, new], [1, 1, 2])
+    produce(topic, [(number % 4, None, str(number), None, 0) for number in range(400)])
+    members = [*old, new]
+    eventually(lambda: [m.poll() for m in members] and sum(len(m.records) for m in members) == 400, "all records")
+    values = sorted(int(record.value()) for member in members for record in member.records)
+    equal(values, list(range(400)), "each record once, over all members")
+    new.reader.close()
+    balanced(old, [2, 2])
+    for member in old:
+        member.reader.close()
+
+
+def an_expression_finds_topics_that_come_later():
+    prefix = fresh("expression")
+    names = [f"{prefix}-1", f"{prefix}-2"]
+    reader = consumer(**NEW)
+    for number, name in enumerate(names):
+        admin.create_topics([NewTopic(name, 1, 1)])[name].result()
+        if number == 0:
+            reader.subscribe([f"^{prefix}-[0-9]"])
+        eventually(lambda: reader.poll(0.1) or len(reader.assignment()) == number + 1, f"{number + 1} partitions", 60)
+        equal({part.topic for part in reader.assignment()}, set(names[: number + 1]), "topics")
+    reader.close()
+
+
+def a_killed_member_loses_its_partitions(**settings):
+    topic, group = create(4), fresh("group")
+    assignor = "uniform" if settings else "range"
+    member = Member(topic, group, assignor, **settings)
     balanced([member], [4])
     script = os.path.join(os.path.dirname(__file__), "member.py")
-    other = subprocess.Popen([sys.executable, script, BOOTSTRAP, topic, group], stdout=subprocess.PIPE, text=True)
+    protocol = settings.get("group.protocol", "classic")
+    command = [sys.executable, script, BOOTSTRAP, topic, group, protocol]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         balanced([member], [2])
         equal(len(other.stdout.readline().split()), 2, "partitions of the other member")
@@ -302,14 +351,15 @@ def a_killed_member_loses_its_partitions():
         member.reader.close()
 
 
-def a_static_member_keeps_its_partitions_over_a_restart():
+def a_static_member_keeps_its_partitions_over_a_restart(**settings):
     topic, group = create(2), fresh("group")
-    names = [{"group.instance.id": "a"}, {"group.instance.id": "b"}]
-    first, second = (Member(topic, group, **name) for name in names)
+    assignor = "uniform" if settings else "range"
+    names = [{"group.instance.id": name, **settings} for name in ("a", "b")]
+    first, second = (Member(topic, group, assignor, **name) for name in names)
     balanced([first, second], [1, 1])
     held = first.assigned
     first.reader.close()
-    again = Member(topic, group, **names[0])
+    again = Member(topic, group, assignor, **names[0])
     balanced([again, second], [1, 1])
     equal(again.assigned, held, "partitions of the returned member")
     again.reader.close()
@@ -417,6 +467,12 @@ run(
         a_killed_member_loses_its_partitions,
         a_static_member_keeps_its_partitions_over_a_restart,
         groups_are_listed_described_and_deleted,
+        in_the_new_protocol(a_group_goes_on_where_it_committed),
+        *[rebalancing(assignor, **NEW) for assignor in ("uniform", "range")],
+        in_the_new_protocol(a_killed_member_loses_its_partitions),
+        in_the_new_protocol(a_static_member_keeps_its_partitions_over_a_restart),
+        an_expression_finds_topics_that_come_later,
+        members_of_both_protocols_share_a_group,
         records_before_an_offset_can_be_deleted,
         partitions_can_be_added,
         settings_of_a_topic_can_be_changed,

@@ -5,6 +5,8 @@ mod server;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use milena_client::transport::{Address, Connection, ConnectionSettings, TcpDialer};
+use milena_protocol::messages::{ConsumerGroupHeartbeatRequest, FindCoordinatorRequest};
 use serde_json::Value;
 use server::{Server, failure, milena, stdout};
 
@@ -23,6 +25,61 @@ fn records_come_back_with_keys_and_headers() {
             "headers": [["h", "x"]],
         })
     );
+}
+
+/// Beats as the only member of a group of the new protocol, until its coordinator is there.
+fn beat(server: &Server, member_epoch: i32) {
+    let address = Address::list(&server.address).unwrap().remove(0);
+    let request = ConsumerGroupHeartbeatRequest {
+        group_id: "new".to_owned(),
+        member_id: "m".to_owned(),
+        member_epoch,
+        rebalance_timeout_ms: 60_000,
+        subscribed_topic_names: Some(vec!["t".to_owned()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    let asking = async {
+        let connection = Connection::open(&TcpDialer, &address, ConnectionSettings::default()).await.unwrap();
+        let coordinator = FindCoordinatorRequest { coordinator_keys: vec!["new".to_owned()], ..Default::default() };
+        for _ in 0..100 {
+            connection.call(&coordinator).await.unwrap();
+            if connection.call(&request).await.unwrap().error_code == 0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("the group has no coordinator");
+    };
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(asking);
+}
+
+#[test]
+fn a_group_of_the_new_protocol_is_described_reset_and_deleted_like_any_other() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t", "--partitions", "2"]);
+    stdout(&server.run_with(&["produce", "t", "--partition", "1"], "1\n2\n3\n"));
+    beat(&server, 0);
+    let describe =
+        || -> Value { serde_json::from_str(&server.run(&["group", "describe", "new", "--output", "json"])).unwrap() };
+    let described = describe();
+    assert_eq!(
+        (&described["state"], &described["assignor"], &described["members"]),
+        (&"Stable".into(), &"uniform".into(), &1.into())
+    );
+    let held: Vec<&Value> = described["partitions"].as_array().unwrap().iter().map(|part| &part["member"]).collect();
+    assert_eq!(held, ["m", "m"]);
+    let reset = ["group", "reset", "new", "--to-latest", "--topic", "t", "--execute"];
+    let (code, message) = failure(&server.run_with(&reset, ""));
+    assert!(code == 1 && message.contains("has members and is stable"), "{message}");
+    assert_eq!(failure(&server.run_with(&["group", "delete", "new"], "")).0, 1);
+    beat(&server, -1);
+    server.run(&reset);
+    assert_eq!(describe()["partitions"][1]["committed_offset"], 3);
+    let listed: Value = serde_json::from_str(&server.run(&["group", "list", "--output", "json"])).unwrap();
+    assert_eq!(listed[0]["type"], "consumer");
+    server.run(&["group", "delete", "new"]);
+    assert_eq!(failure(&server.run_with(&["group", "describe", "new"], "")).0, 1);
 }
 
 #[test]

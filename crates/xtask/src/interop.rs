@@ -44,6 +44,10 @@ fn plan() -> Result<Plan, String> {
     Ok(plan
         .option("num.partitions=3")
         .option("group.initial.rebalance.delay.ms=0")
+        .option("group.consumer.min.session.timeout.ms=6000")
+        .option("group.consumer.session.timeout.ms=6000")
+        .option("group.consumer.min.heartbeat.interval.ms=500")
+        .option("group.consumer.heartbeat.interval.ms=500")
         .option("offsets.topic.num.partitions=8"))
 }
 

@@ -26,6 +26,7 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
 import org.apache.kafka.clients.consumer.OffsetOutOfRangeException;
 import org.apache.kafka.clients.consumer.RangeAssignor;
@@ -34,6 +35,7 @@ import org.apache.kafka.clients.consumer.StickyAssignor;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.GroupType;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.FencedInstanceIdException;
@@ -45,6 +47,7 @@ import org.apache.kafka.common.errors.InvalidTopicException;
 import org.apache.kafka.common.errors.RecordTooLargeException;
 import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
+import org.apache.kafka.common.errors.UnreleasedInstanceIdException;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
@@ -73,14 +76,25 @@ public final class Client {
         checks.add("a large record is kept and a too large one refused", client::sizes);
         checks.add("offsets are found by end and by time", client::offsets);
         checks.add("an offset out of range is refused", client::outOfRange);
-        checks.add("a group goes on where it committed", client::groupGoesOn);
+        checks.add("a group goes on where it committed", () -> client.groupGoesOn("classic"));
         for (Class<?> assignor : List.of(
                 RangeAssignor.class, RoundRobinAssignor.class, StickyAssignor.class, CooperativeStickyAssignor.class)) {
-            checks.add("members share, join and leave a group with " + assignor.getSimpleName(), () -> client.rebalance(assignor));
+            checks.add("members share, join and leave a group with " + assignor.getSimpleName(), 
+                () -> client.rebalance("classic", "partition.assignment.strategy", assignor.getName()));
         }
-        checks.add("a killed member loses its partitions", client::killedMember);
+        checks.add("a killed member loses its partitions", () -> client.killedMember("classic"));
         checks.add("a static member keeps its partitions and fences its double", client::staticMember);
-        checks.add("groups are listed, described, reset and deleted", client::groups);
+        checks.add("groups are listed, described, reset and deleted", () -> client.groups("classic"));
+        checks.add("a group of the new protocol goes on where it committed", () -> client.groupGoesOn("consumer"));
+        for (String assignor : List.of("uniform", "range")) {
+            checks.add("members share, join and leave a group with the broker's " + assignor,
+                () -> client.rebalance("consumer", "group.remote.assignor", assignor));
+        }
+        checks.add("a killed member of the new protocol loses its partitions", () -> client.killedMember("consumer"));
+        checks.add("a static member of the new protocol keeps its partitions, and its double stays out", client::newStaticMember);
+        checks.add("groups of the new protocol are listed, described, reset and deleted", () -> client.groups("consumer"));
+        checks.add("an expression finds topics that come later", client::expression);
+        checks.add("members of both protocols share a group, until the last of either is gone", client::bothProtocols);
         checks.add("records before an offset can be deleted", client::deleteRecords);
         checks.add("partitions can be added", client::addPartitions);
         checks.add("settings of a topic can be changed", client::settings);
@@ -90,15 +104,17 @@ public final class Client {
         checks.run();
     }
 
-    static Map<String, Object> consumerSettings(String bootstrap, String group) {
+    static Map<String, Object> consumerSettings(String bootstrap, String group, String protocol) {
         Map<String, Object> settings = new HashMap<>();
         settings.put("bootstrap.servers", bootstrap);
         settings.put("group.id", group);
-        settings.put("group.protocol", "classic");
+        settings.put("group.protocol", protocol);
         settings.put("auto.offset.reset", "earliest");
         settings.put("enable.auto.commit", false);
-        settings.put("session.timeout.ms", 6000);
-        settings.put("heartbeat.interval.ms", 500);
+        if (protocol.equals("classic")) {
+            settings.put("session.timeout.ms", 6000);
+            settings.put("heartbeat.interval.ms", 500);
+        }
         settings.put("check.crcs", true);
         settings.put("key.deserializer", ByteArrayDeserializer.class);
         settings.put("value.deserializer", ByteArrayDeserializer.class);
@@ -106,7 +122,11 @@ public final class Client {
     }
 
     private KafkaConsumer<byte[], byte[]> consumer(String group) {
-        return new KafkaConsumer<>(consumerSettings(bootstrap, group));
+        return consumer(group, "classic");
+    }
+
+    private KafkaConsumer<byte[], byte[]> consumer(String group, String protocol) {
+        return new KafkaConsumer<>(consumerSettings(bootstrap, group, protocol));
     }
 
     private String create(int partitions, Map<String, String> configs) throws Exception {
@@ -260,7 +280,7 @@ public final class Client {
     private void outOfRange() throws Exception {
         String topic = create(1);
         produceNumbers(topic, 1, 0, 1);
-        Map<String, Object> settings = consumerSettings(bootstrap, "range");
+        Map<String, Object> settings = consumerSettings(bootstrap, "range", "classic");
         settings.put("auto.offset.reset", "none");
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(settings)) {
             consumer.assign(parts(topic, 1));
@@ -273,19 +293,19 @@ public final class Client {
         }
     }
 
-    private void groupGoesOn() throws Exception {
+    private void groupGoesOn(String protocol) throws Exception {
         String topic = create(PARTITIONS);
         String group = Checks.fresh("group");
         produceNumbers(topic, PARTITIONS, 0, 300);
         Set<TopicPartition> all = new HashSet<>(parts(topic, PARTITIONS));
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer(group)) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(group, protocol)) {
             consumer.subscribe(List.of(topic));
             read(consumer, 300);
             consumer.commitSync();
             consumer.committed(all).forEach((part, offset) -> Checks.equal(offset.offset(), 100L, "committed offset of " + part));
         }
         produceNumbers(topic, PARTITIONS, 300, 330);
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer(group)) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(group, protocol)) {
             consumer.subscribe(List.of(topic));
             Set<String> values = read(consumer, 30).stream().map(record -> new String(record.value())).collect(Collectors.toSet());
             Checks.equal(values, IntStream.range(300, 330).mapToObj(Integer::toString).collect(Collectors.toSet()), "values");
@@ -301,10 +321,10 @@ public final class Client {
         });
     }
 
-    private void rebalance(Class<?> assignor) throws Exception {
+    private void rebalance(String protocol, String setting, String assignor) throws Exception {
         String topic = create(6);
-        Map<String, Object> settings = consumerSettings(bootstrap, Checks.fresh("group"));
-        settings.put("partition.assignment.strategy", assignor.getName());
+        Map<String, Object> settings = consumerSettings(bootstrap, Checks.fresh("group"), protocol);
+        settings.put(setting, assignor);
         List<Member> members = new ArrayList<>();
         for (Integer[] shares : new Integer[][] {{6}, {3, 3}, {2, 2, 2}}) {
             members.add(new Member(settings, topic));
@@ -322,15 +342,15 @@ public final class Client {
         members.remove(0).leave();
     }
 
-    private void killedMember() throws Exception {
+    private void killedMember(String protocol) throws Exception {
         String topic = create(4);
         String group = Checks.fresh("group");
-        Member member = new Member(consumerSettings(bootstrap, group), topic);
+        Member member = new Member(consumerSettings(bootstrap, group, protocol), topic);
         balanced(List.of(member), 4);
         String java = System.getProperty("java.home") + File.separator + "bin" + File.separator + "java";
         String level = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error";
         Process other = new ProcessBuilder(java, "-Xmx128m", level, "-cp", System.getProperty("java.class.path"), "Member",
-            bootstrap, topic, group).inheritIO().start();
+            bootstrap, topic, group, protocol).inheritIO().start();
         try {
             balanced(List.of(member), 2);
             long killed = System.nanoTime();
@@ -346,9 +366,84 @@ public final class Client {
         }
     }
 
+    private void newStaticMember() throws Exception {
+        String topic = create(2);
+        Map<String, Object> first = consumerSettings(bootstrap, Checks.fresh("group"), "consumer");
+        Map<String, Object> second = new HashMap<>(first);
+        first.put("group.instance.id", "first");
+        second.put("group.instance.id", "second");
+        Member one = new Member(first, topic);
+        Member two = new Member(second, topic);
+        balanced(List.of(one, two), 1, 1);
+        List<Integer> held = one.held();
+        one.leave();
+        Member again = new Member(first, topic);
+        balanced(List.of(again, two), 1, 1);
+        Checks.equal(again.held(), held, "partitions of the returned member");
+        try (KafkaConsumer<byte[], byte[]> other = new KafkaConsumer<>(first)) {
+            other.subscribe(List.of(topic));
+            Checks.refused(UnreleasedInstanceIdException.class, () -> {
+                for (int turn = 0; turn < 100; turn++) {
+                    other.poll(Duration.ofMillis(100));
+                }
+            });
+        }
+        Checks.equal(again.held(), held, "partitions of the member that was there first");
+        again.leave();
+        two.leave();
+    }
+
+    private void expression() throws Exception {
+        String prefix = Checks.fresh("expression");
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(Checks.fresh("group"), "consumer")) {
+            consumer.subscribe(new SubscriptionPattern(prefix + "-[0-9]"));
+            Set<String> topics = new HashSet<>();
+            for (String topic : List.of(prefix + "-1", prefix + "-2")) {
+                admin.createTopics(List.of(new NewTopic(topic, 1, (short) 1), new NewTopic(topic + "0", 1, (short) 1))).all().get();
+                topics.add(topic);
+                Checks.eventually("the expression finds " + topics, () -> {
+                    consumer.poll(Duration.ofMillis(100));
+                    return consumer.assignment().stream().map(TopicPartition::topic).collect(Collectors.toSet()).equals(topics);
+                });
+            }
+        }
+    }
+
+    private void bothProtocols() throws Exception {
+        String topic = create(6);
+        String group = Checks.fresh("group");
+        Map<String, Object> classic = consumerSettings(bootstrap, group, "classic");
+        List<Member> old = List.of(new Member(classic, topic), new Member(classic, topic));
+        balanced(old, 3, 3);
+        Checks.equal(typeOf(group), GroupType.CLASSIC, "type before");
+        List<Member> members = new ArrayList<>(old);
+        members.add(new Member(consumerSettings(bootstrap, group, "consumer"), topic));
+        balanced(members, 2, 2, 2);
+        Checks.equal(typeOf(group), GroupType.CONSUMER, "type with members of both");
+        produceNumbers(topic, 6, 0, 600);
+        Checks.eventually("all records", () -> members.stream().mapToInt(member -> member.values().size()).sum() >= 600);
+        Set<String> values = members.stream().flatMap(member -> member.values().stream()).collect(Collectors.toSet());
+        Checks.equal(values.size(), 600, "different records over all members");
+        members.remove(2).leave();
+        balanced(members, 3, 3);
+        Checks.equal(typeOf(group), GroupType.CLASSIC, "type after the last of the new protocol left");
+        members.add(new Member(consumerSettings(bootstrap, group, "consumer"), topic));
+        balanced(members, 2, 2, 2);
+        members.remove(0).leave();
+        members.remove(0).leave();
+        balanced(members, 6);
+        Checks.equal(typeOf(group), GroupType.CONSUMER, "type after the last of the classic protocol left");
+        members.remove(0).leave();
+    }
+
+    private GroupType typeOf(String group) throws Exception {
+        return admin.listGroups().all().get().stream()
+            .filter(listed -> listed.groupId().equals(group)).findFirst().orElseThrow().type().orElseThrow();
+    }
+
     private void staticMember() throws Exception {
         String topic = create(2);
-        Map<String, Object> settings = consumerSettings(bootstrap, Checks.fresh("group"));
+        Map<String, Object> settings = consumerSettings(bootstrap, Checks.fresh("group"), "classic");
         Map<String, Object> first = new HashMap<>(settings);
         Map<String, Object> second = new HashMap<>(settings);
         first.put("group.instance.id", "first");
@@ -380,17 +475,18 @@ public final class Client {
         }
     }
 
-    private void groups() throws Exception {
+    private void groups(String protocol) throws Exception {
         String topic = create(1);
         String group = Checks.fresh("group");
         TopicPartition part = new TopicPartition(topic, 0);
         produceNumbers(topic, 1, 0, 5);
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer(group)) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(group, protocol)) {
             consumer.subscribe(List.of(topic));
             read(consumer, 5);
             consumer.commitSync(Map.of(part, new OffsetAndMetadata(5, "a word")));
             ConsumerGroupDescription found = admin.describeConsumerGroups(List.of(group)).all().get().get(group);
             Checks.equal(found.groupState().toString(), "Stable", "state");
+            Checks.equal(found.type().toString().toLowerCase(), protocol, "type");
             Checks.equal(found.members().iterator().next().assignment().topicPartitions(), Set.of(part), "assignment");
             Checks.refused(GroupNotEmptyException.class, () -> admin.deleteConsumerGroups(List.of(group)).all().get());
         }
@@ -399,7 +495,7 @@ public final class Client {
         OffsetAndMetadata committed = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().get(part);
         Checks.equal(List.of(committed.offset(), committed.metadata()), List.of(5L, "a word"), "committed offset");
         admin.alterConsumerGroupOffsets(group, Map.of(part, new OffsetAndMetadata(2))).all().get();
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer(group)) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(group, protocol)) {
             consumer.subscribe(List.of(topic));
             Checks.equal(read(consumer, 3).get(0).offset(), 2L, "first offset after the reset");
         }

@@ -11,7 +11,7 @@ import org.apache.kafka.common.TopicPartition;
 
 /**
  * A member of a group on a thread of its own: it polls until it is told to leave. As a program, {@code Member HOST:PORT
- * TOPIC GROUP}, it lives until it is killed.
+ * TOPIC GROUP PROTOCOL}, it lives until it is killed.
  */
 final class Member implements ConsumerRebalanceListener {
     private final KafkaConsumer<byte[], byte[]> consumer;
@@ -29,7 +29,7 @@ final class Member implements ConsumerRebalanceListener {
     }
 
     public static void main(String[] arguments) throws InterruptedException {
-        new Member(Client.consumerSettings(arguments[0], arguments[2]), arguments[1]).thread.join();
+        new Member(Client.consumerSettings(arguments[0], arguments[2], arguments[3]), arguments[1]).thread.join();
     }
 
     synchronized List<Integer> held() {

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use milena_protocol::messages::{
-    ConsumerProtocolAssignment, DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest, describe_groups_response,
+    ConsumerGroupDescribeRequest, ConsumerProtocolAssignment, DeleteGroupsRequest, DescribeGroupsRequest,
+    ListGroupsRequest, consumer_group_describe_response, describe_groups_response,
 };
-use milena_protocol::{Message, TopicPartition};
+use milena_protocol::{ErrorCode, Message, TopicPartition};
 
 use super::Admin;
 use crate::Error;
 use crate::cluster::{Lane, Topics};
+use crate::transport::TransportError;
 
 /// A group in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +81,38 @@ impl Admin {
         Ok(groups.into_values().collect())
     }
 
-    /// A group of the classic protocol. Errors with GROUP_ID_NOT_FOUND if there is none.
+    /// A group of consumers, of either protocol. Errors with GROUP_ID_NOT_FOUND if there is none.
     pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, Error> {
+        let missing = match self.describe_classic_group(group).await {
+            Err(error) if error.code() == Some(ErrorCode::GroupIdNotFound) => error,
+            known => return known,
+        };
+        match self.describe_consumer_group(group).await {
+            // A broker without the new protocol has told all that it knows.
+            Err(Error::Transport(TransportError::NoCommonVersion { .. })) => Err(missing),
+            Err(error) if error.code() == Some(ErrorCode::UnsupportedVersion) => Err(missing),
+            known => known,
+        }
+    }
+
+    async fn describe_consumer_group(&self, group: &str) -> Result<GroupDescription, Error> {
+        let request = ConsumerGroupDescribeRequest { group_ids: vec![group.to_owned()], ..Default::default() };
+        self.retried_at(group, || async {
+            let answer = self.cluster.coordinator(group, Lane::Requests).await?.call(&request).await?;
+            let what = || format!("group \"{group}\"");
+            let found = answer.groups.into_iter().next().ok_or_else(|| Error::Missing { what: what() })?;
+            Error::check_with(found.error_code, found.error_message.as_deref(), what)?;
+            Ok(GroupDescription {
+                group: found.group_id,
+                state: found.group_state,
+                assignor: found.assignor_name,
+                members: found.members.into_iter().map(consumer_member).collect(),
+            })
+        })
+        .await
+    }
+
+    async fn describe_classic_group(&self, group: &str) -> Result<GroupDescription, Error> {
         let request = DescribeGroupsRequest { groups: vec![group.to_owned()], ..Default::default() };
         self.retried_at(group, || async {
             let answer = self.cluster.coordinator(group, Lane::Requests).await?.call(&request).await?;
@@ -89,11 +121,7 @@ impl Admin {
             Error::check_with(found.error_code, found.error_message.as_deref(), what)?;
             // Before version 6 a group that does not exist is described as a dead one (KIP-1043).
             if found.group_state == "Dead" {
-                return Err(Error::Refused {
-                    what: what(),
-                    code: milena_protocol::ErrorCode::GroupIdNotFound,
-                    message: None,
-                });
+                return Err(Error::Refused { what: what(), code: ErrorCode::GroupIdNotFound, message: None });
             }
             Ok(GroupDescription {
                 group: found.group_id,
@@ -123,6 +151,20 @@ fn member(member: describe_groups_response::DescribedGroupMember) -> GroupMember
         partitions: assigned_partitions(member.member_assignment).unwrap_or_default(),
         member_id: member.member_id,
         instance_id: member.group_instance_id,
+        client_id: member.client_id,
+        host: member.client_host,
+    }
+}
+
+fn consumer_member(member: consumer_group_describe_response::Member) -> GroupMember {
+    let topics = member.assignment.topic_partitions.into_iter();
+    let partitions = topics.flat_map(|topic| {
+        topic.partitions.into_iter().map(move |partition| TopicPartition::new(topic.topic_name.clone(), partition))
+    });
+    GroupMember {
+        partitions: partitions.collect(),
+        member_id: member.member_id,
+        instance_id: member.instance_id,
         client_id: member.client_id,
         host: member.client_host,
     }

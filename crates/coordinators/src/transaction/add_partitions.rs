@@ -10,21 +10,26 @@ use milena_protocol::{ErrorCode, TopicPartition};
 use super::Participation;
 use super::state::{State, Transaction};
 
-/// What is written, or nothing if all partitions take part already (trap 155).
+/// What is written, or nothing if all partitions take part already (trap 155). `is_waiting`: another change of this id
+/// waits for a producer id.
 pub(super) fn add(
     is: Option<&Transaction>,
     added: &Participation,
     client_level: i8,
+    is_waiting: bool,
     now: Millis,
 ) -> Result<Option<Transaction>, ErrorCode> {
     let is = is.ok_or(ErrorCode::InvalidProducerIdMapping)?;
+    // First of all: the sender may have the identity already that comes after the markers.
+    if is_waiting || is.state.is_decided() {
+        return Err(ErrorCode::ConcurrentTransactions);
+    }
     is.validate(added.producer_id, added.producer_epoch)?;
     let started_at = match is.state {
-        State::PrepareCommit | State::PrepareAbort => return Err(ErrorCode::ConcurrentTransactions),
-        State::Dead | State::PrepareEpochFence => return Err(ErrorCode::UnknownServerError),
         State::Ongoing if added.partitions.is_subset(&is.partitions) => return Ok(None),
         State::Ongoing => is.started_at,
         State::Empty | State::CompleteCommit | State::CompleteAbort => now,
+        _ => return Err(ErrorCode::UnknownServerError),
     };
     let partitions = is.partitions.union(&added.partitions).cloned().collect();
     Ok(Some(Transaction { partitions, started_at, client_level, ..is.next(State::Ongoing, now) }))

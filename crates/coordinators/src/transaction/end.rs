@@ -40,7 +40,7 @@ pub(super) fn end_with_one_epoch(
 ) -> Result<Step, ErrorCode> {
     let is = is.ok_or(ErrorCode::InvalidProducerIdMapping)?;
     is.validate(ProducerId(request.producer_id), ProducerEpoch(request.producer_epoch))?;
-    if is_waiting {
+    if is_waiting || is.state.is_decided() {
         return Err(ErrorCode::ConcurrentTransactions);
     }
     match (is.state, request.committed) {
@@ -49,18 +49,23 @@ pub(super) fn end_with_one_epoch(
             Ok(Step::write(next, last_epoch))
         }
         (State::CompleteCommit, true) | (State::CompleteAbort, false) => Ok(Step::Stay),
-        (state, committed) => Err(contradiction(state, committed)),
+        (state, _) => Err(contradiction(state)),
     }
 }
 
-/// EndTxn of a sender with an epoch for each transaction.
+/// EndTxn of a sender with an epoch for each transaction. It may have the next one already, so it waits for the markers
+/// of the last transaction before anything else is looked at.
 pub(super) fn end_with_next_epoch(
     is: Option<&Transaction>,
     request: &EndTxnRequest,
+    is_waiting: bool,
     fresh: Option<ProducerId>,
     now: Millis,
 ) -> Result<Step, ErrorCode> {
     let is = is.ok_or(ErrorCode::InvalidProducerIdMapping)?;
+    if is_waiting || is.state.is_decided() {
+        return Err(ErrorCode::ConcurrentTransactions);
+    }
     let (producer_id, epoch) = (ProducerId(request.producer_id), request.producer_epoch);
     let is_retry_of_last_epoch =
         is.previous_producer_id == producer_id && epoch == i16::MAX - 1 && is.producer_epoch.0 == 0;
@@ -73,9 +78,8 @@ pub(super) fn end_with_next_epoch(
         is.client_level >= EPOCH_PER_TRANSACTION && i32::from(is.producer_epoch.0) == i32::from(epoch) + 1;
     let is_present = is.producer_epoch.0 == epoch;
     let is_known = match is.state {
-        State::PrepareCommit | State::PrepareAbort => is_retry_of_bump,
         State::CompleteCommit | State::CompleteAbort => is_retry_of_bump || is_retry_of_last_epoch || is_present,
-        State::Empty | State::Ongoing | State::Dead | State::PrepareEpochFence => is_present,
+        _ => is_present,
     };
     if !is_known {
         return Err(ErrorCode::ProducerFenced);
@@ -87,15 +91,14 @@ pub(super) fn end_with_next_epoch(
         // Trap 153: who does not know whether something was added may abort in any case.
         (State::Empty, false) => abort_nothing(is, fresh, now),
         (State::CompleteCommit | State::CompleteAbort, false) if !is_retry => abort_nothing(is, fresh, now),
-        (state, committed) => Err(contradiction(state, committed)),
+        (state, _) => Err(contradiction(state)),
     }
 }
 
-/// Trap 151: the same verdict again has to wait for the markers, the opposite one is refused.
-fn contradiction(state: State, committed: bool) -> ErrorCode {
-    match (state, committed) {
-        (State::PrepareCommit, true) | (State::PrepareAbort, false) => ErrorCode::ConcurrentTransactions,
-        (State::Dead | State::PrepareEpochFence, _) => ErrorCode::UnknownServerError,
+/// Trap 151: a verdict that does not fit what has happened.
+fn contradiction(state: State) -> ErrorCode {
+    match state {
+        State::Dead | State::PrepareEpochFence => ErrorCode::UnknownServerError,
         _ => ErrorCode::InvalidTxnState,
     }
 }

@@ -32,11 +32,13 @@ pub(super) fn init(
         let Some(fresh) = fresh else { return Ok(Step::NeedsProducerId) };
         return bump(&Transaction::new(fresh, timeout_ms, now), last_epoch, claim, timeout_ms, now);
     };
+    if is.state.is_decided() {
+        return Err(ErrorCode::ConcurrentTransactions);
+    }
     if claim.is_some_and(|claim| !may_claim(is, claim)) {
         return Err(ErrorCode::ProducerFenced);
     }
     match is.state {
-        State::PrepareCommit | State::PrepareAbort => Err(ErrorCode::ConcurrentTransactions),
         State::Empty | State::CompleteCommit | State::CompleteAbort => {
             if !is.is_exhausted() || claim.is_some_and(|(_, epoch)| epoch != is.producer_epoch) {
                 return bump(is, last_epoch, claim, timeout_ms, now);
@@ -49,7 +51,7 @@ pub(super) fn init(
         }
         State::Ongoing => end::fence(is, fresh, level, now),
         // Nothing here writes such a state, and Kafka gives up on a log that has one.
-        State::Dead | State::PrepareEpochFence => Err(ErrorCode::UnknownServerError),
+        _ => Err(ErrorCode::UnknownServerError),
     }
 }
 

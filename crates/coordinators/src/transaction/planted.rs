@@ -113,12 +113,12 @@ impl TransactionShard {
         let Some(is) = self.known(&added.transactional_id) else { return honest };
         if self.settings().has(Bug::StaleEpochAdds) {
             let added = Participation { producer_epoch: is.producer_epoch, ..added.clone() };
-            return add_partitions::add(Some(is), &added, client_level, now);
+            return add_partitions::add(Some(is), &added, client_level, false, now);
         }
         if self.settings().has(Bug::AddedWhileDecided) && is.state.is_decided() {
             let producer_epoch = added.producer_epoch;
             let open = Transaction { state: State::Ongoing, producer_epoch, ..is.clone() };
-            return add_partitions::add(Some(&open), added, client_level, now);
+            return add_partitions::add(Some(&open), added, client_level, false, now);
         }
         match honest {
             Ok(Some(next)) if self.settings().has(Bug::PartitionForgotten) => {
@@ -150,7 +150,11 @@ impl TransactionShard {
                 Ok(Step::Write(change))
             }
             Ok(Step::Stay) if self.settings().has(Bug::RetryRefused) => Err(ErrorCode::InvalidTxnState),
-            Err(ErrorCode::InvalidTxnState) if self.settings().has(Bug::VerdictChanges) && is.state.is_decided() => {
+            Err(ErrorCode::ConcurrentTransactions)
+                if self.settings().has(Bug::VerdictChanges)
+                    && is.state.is_decided()
+                    && request.committed != (is.state == State::PrepareCommit) =>
+            {
                 let state = if request.committed { State::PrepareCommit } else { State::PrepareAbort };
                 Ok(Step::write(is.next(state, now), ProducerEpoch::NONE))
             }

@@ -396,11 +396,8 @@ impl TransactionShard {
         client_level: i8,
     ) {
         let id = &asked.transactional_id;
-        let added = if self.waiting.contains_key(id) {
-            Err(ErrorCode::ConcurrentTransactions)
-        } else {
-            add_partitions::add(self.find(id), asked, client_level, decision.timestamp)
-        };
+        let is_waiting = self.waiting.contains_key(id);
+        let added = add_partitions::add(self.find(id), asked, client_level, is_waiting, decision.timestamp);
         #[cfg(test)]
         let added = self.planted_add(asked, client_level, decision.timestamp, added);
         let error = match added {
@@ -435,8 +432,7 @@ impl TransactionShard {
         let (is, is_waiting, now) = (self.find(&id), self.waiting.contains_key(&id), decision.timestamp);
         let has_own_epochs = end::client_level(version) >= EPOCH_PER_TRANSACTION;
         let step = match has_own_epochs {
-            true if is_waiting => Err(ErrorCode::ConcurrentTransactions),
-            true => end::end_with_next_epoch(is, &request, fresh, now),
+            true => end::end_with_next_epoch(is, &request, is_waiting, fresh, now),
             false => end::end_with_one_epoch(is, self.last_epoch(&id), &request, is_waiting, now),
         };
         #[cfg(test)]

@@ -27,7 +27,8 @@ fn trap_151_the_same_verdict_again_is_good_and_the_opposite_is_not() {
         world.add("a", producer, &[0], 0);
         assert_eq!(world.end_error(END_OLD, "a", producer, committed), ErrorCode::None);
         assert_eq!(world.end_error(END_OLD, "a", producer, committed), ErrorCode::ConcurrentTransactions);
-        assert_eq!(world.end_error(END_OLD, "a", producer, !committed), ErrorCode::InvalidTxnState);
+        assert_eq!(world.end_error(END_OLD, "a", producer, !committed), ErrorCode::ConcurrentTransactions);
+        assert_eq!(world.end_error(END_OLD, "a", (producer.0, 7), committed), ErrorCode::ProducerFenced);
         world.write_markers();
         assert_eq!(world.end_error(END_OLD, "a", producer, committed), ErrorCode::None);
         assert_eq!(world.end_error(END_OLD, "a", producer, !committed), ErrorCode::InvalidTxnState);
@@ -47,8 +48,7 @@ fn trap_152_each_verdict_gives_the_next_epoch_and_a_retry_the_same() {
         );
         // Its markers are on their way.
         assert_eq!(world.end_error(END, "a", (id, epoch), committed), ErrorCode::ConcurrentTransactions);
-        assert_eq!(world.end_error(END, "a", (id, epoch), !committed), ErrorCode::InvalidTxnState);
-        assert_eq!(world.end_error(END, "a", (id, epoch + 1), committed), ErrorCode::ProducerFenced);
+        assert_eq!(world.end_error(END, "a", (id, epoch), !committed), ErrorCode::ConcurrentTransactions);
         let markers = world.write_markers();
         assert_eq!((markers[0].producer_epoch.0, markers[0].transaction_version), (epoch + 1, 2));
         let again = world.end(END, "a", (id, epoch), committed);
@@ -153,7 +153,22 @@ fn a_fenced_producer_does_not_get_the_identity_of_one_with_a_single_epoch() {
     let present = world.enter("a");
     world.add("a", present, &[0], 0);
     assert_eq!(world.end_error(END_OLD, "a", present, false), ErrorCode::None);
-    assert_eq!(world.end_error(END, "a", former, false), ErrorCode::ProducerFenced);
     world.write_markers();
     assert_eq!(world.end_error(END, "a", former, false), ErrorCode::ProducerFenced);
+}
+
+#[test]
+fn whoever_has_the_next_identity_waits_for_the_markers_of_the_last_transaction() {
+    for last in [0, i16::MAX - 1] {
+        let mut world = World::new();
+        world.write("a", &at_rest(5, last));
+        world.add("a", (5, last), &[0], 2);
+        let given = world.end(END, "a", (5, last), true);
+        let next = (given.producer_id, given.producer_epoch);
+        assert_eq!(world.end_error(END, "a", next, false), ErrorCode::ConcurrentTransactions);
+        assert_eq!(world.add("a", next, &[0], 2), ErrorCode::ConcurrentTransactions);
+        assert_eq!(error(world.init(claim("a", next)).error_code), ErrorCode::ConcurrentTransactions);
+        world.write_markers();
+        assert_eq!(world.add("a", next, &[0], 2), ErrorCode::None);
+    }
 }

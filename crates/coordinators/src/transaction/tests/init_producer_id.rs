@@ -61,7 +61,7 @@ fn trap_146_an_open_transaction_is_aborted_before_the_next_producer_enters() {
         assert_eq!(error(world.init(init("a")).error_code), ErrorCode::ConcurrentTransactions);
         assert_eq!(world.state("a"), "PrepareAbort");
         assert_eq!(error(world.init(init("a")).error_code), ErrorCode::ConcurrentTransactions);
-        assert_eq!(world.add("a", producer, &[0], 0), ErrorCode::ProducerFenced);
+        assert_eq!(world.add("a", producer, &[0], 0), ErrorCode::ConcurrentTransactions);
         let markers = world.write_markers();
         assert_eq!(markers.len(), 1);
         assert!(!markers[0].committed);
