@@ -12,7 +12,7 @@ while [ $# -gt 0 ]; do
             [ -z "$action" ] || refuse "$action and $1 do not go together"
             action=$1
             ;;
-        --transactional-id) need "$@" && id=$2 && shift ;;
+        --transactional-id | --transactionalId) need "$@" && id=$2 && shift ;;
         --topic) need "$@" && topic=$2 && shift ;;
         --partition) need "$@" && partition=$2 && shift ;;
         --broker-id) need "$@" && options+=(--broker "$2") && shift ;;

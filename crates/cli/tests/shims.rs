@@ -181,7 +181,7 @@ fn a_user_of_kafkas_script_for_transactions_gets_along() {
     }
     let abort = ["abort", "--topic", "t", "--partition", "0", "--start-offset", "5"];
     assert_eq!(refusal(&node.run_with("kafka-transactions.sh", &abort, "")).0, 1);
-    node.run("kafka-transactions.sh", &["forceTerminateTransaction", "--transactional-id", "id"]);
+    node.run("kafka-transactions.sh", &["forceTerminateTransaction", "--transactionalId", "id"]);
     assert!(list(&[]).contains("Empty"));
     drop(lines);
     assert_eq!(producer.wait().unwrap().code(), Some(1), "it is fenced");
