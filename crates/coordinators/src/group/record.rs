@@ -24,7 +24,8 @@ pub(super) const TEXT_BYTES_MAX: usize = i16::MAX as usize;
 const LEGACY_OFFSET_COMMIT: i16 = 0;
 const OFFSET_COMMIT: i16 = 1;
 const GROUP_METADATA: i16 = 2;
-const GROUP_METADATA_VERSION: i16 = 4;
+/// What Kafka 4.3.1 writes; it reads 4 as well.
+const GROUP_METADATA_VERSION: i16 = 3;
 const OFFSET_COMMIT_VERSION: i16 = 4;
 /// The only version with an explicit expiry.
 const OFFSET_COMMIT_EXPIRY_VERSION: i16 = 1;
@@ -160,7 +161,13 @@ mod tests {
     }
 
     /// Bytes that Kafka's own `GroupCoordinatorRecordSerde` wrote for this group.
-    const GROUP_VALUE: &[u8] = b"\0\x04\x09consumer\0\0\0\x07\x06range\x04m-1\0\0\x01\x1f\x71\xfb\x04\xcb\x03\
+    const GROUP_VALUE: &[u8] =
+        b"\0\x03\0\x08consumer\0\0\0\x07\0\x05range\0\x03m-1\0\0\x01\x1f\x71\xfb\x04\xcb\0\0\0\x02\
+        \0\x03m-1\0\x01i\0\x06client\0\x09/10.0.0.1\0\0\xea\x60\0\0\x27\x10\0\0\0\x02\x01\x02\0\0\0\x01\x03\
+        \0\x03m-2\xff\xff\0\x06client\0\x09/10.0.0.1\0\0\xea\x60\0\0\x27\x10\0\0\0\x02\x01\x02\0\0\0\0";
+
+    /// The same in the newest version that it reads.
+    const NEWEST_GROUP_VALUE: &[u8] = b"\0\x04\x09consumer\0\0\0\x07\x06range\x04m-1\0\0\x01\x1f\x71\xfb\x04\xcb\x03\
         \x04m-1\x02i\x07client\x0a/10.0.0.1\0\0\xea\x60\0\0\x27\x10\x03\x01\x02\x02\x03\0\
         \x04m-2\0\x07client\x0a/10.0.0.1\0\0\xea\x60\0\0\x27\x10\x03\x01\x02\x01\0\0";
 
@@ -187,8 +194,10 @@ mod tests {
         let record = group("g", &value);
         assert_eq!(&record.key[..], b"\0\x02\0\x01g");
         assert_eq!(record.value.as_deref(), Some(GROUP_VALUE));
+        let newest = CoordinatorRecord { value: Some(Bytes::from_static(NEWEST_GROUP_VALUE)), ..record.clone() };
         let key = GroupMetadataKey { group: "g".into() };
-        assert_eq!(parse(&record), Ok(Parsed::Group(key, Some(value))));
+        let parsed = Ok(Parsed::Group(key, Some(value)));
+        assert_eq!([parse(&record), parse(&newest)], [parsed.clone(), parsed]);
     }
 
     #[test]

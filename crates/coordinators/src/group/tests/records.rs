@@ -70,10 +70,10 @@ fn the_records_of_a_group_are_written_as_kafka_writes_them() {
     let mut world = World::new();
     let (_, records) = world.decide(3, Request::Join(join_request("")));
     assert_eq!(&records[0].key[..], b"\0\x02\0\x01g");
-    // protocolType "", generation 0, no protocol, no leader, the time, no members, no tags.
-    let mut expected = b"\0\x04\x01\0\0\0\0\0\0".to_vec();
+    // Version 3: protocolType "", generation 0, no protocol, no leader, the time, no members.
+    let mut expected = b"\0\x03\0\0\0\0\0\0\xff\xff\xff\xff".to_vec();
     expected.extend_from_slice(&1_000_000i64.to_be_bytes());
-    expected.extend_from_slice(b"\x01\0");
+    expected.extend_from_slice(b"\0\0\0\0");
     assert_eq!(records[0].value.as_deref(), Some(&expected[..]));
 }
 
