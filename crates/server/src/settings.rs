@@ -28,7 +28,7 @@ pub const OWN_KEYS: &[OwnKey] = &[
     OwnKey {
         name: "log.unflushed.bytes.max",
         default: "a sixteenth of the memory",
-        doc: "Bytes that may be appended to the log directory and not be flushed; 0 is no bound. Flushes begin in the background at a quarter of it; producers wait before it is reached. Unless set, a sixteenth of what the process may use, from 64 MiB to 1 GiB.",
+        doc: "Bytes that may be appended to the log directory and not be flushed; 0 is no bound. Flushes begin in the background at half of it; producers wait before it is reached. Unless set, a sixteenth of what the process may use, from 64 MiB to 1 GiB.",
     },
     OwnKey {
         name: "memory.request.bytes",

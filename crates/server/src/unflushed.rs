@@ -1,12 +1,12 @@
 //! How much of the log directory is appended and not flushed, and what keeps that bounded.
 //!
 //! A writer that is faster than the disk fills the kernel's page cache, until the kernel stops every writer at its next
-//! write, on whatever core that is. So appended bytes are counted until a flush has them: above a quarter of the bound
+//! write, on whatever core that is. So appended bytes are counted until a flush has them: above half of the bound
 //! the replicas that have most of them are flushed in the background, and before the bound is reached producers wait, each before its
 //! own append, where no core stands still for it. Reads and whatever a coordinator writes never wait here.
 //!
 //! ```text
-//! 0 ───────── soft: flushes begin ───────────────────────────── bound: producers wait
+//! 0 ───────────────────────────── flushes begin ─────────────── bound: producers wait
 //! │ a replica may have four times what is left for all: alone 4/5, ten busy ones 4/41 each, and 1/41 is left for others │
 //! ```
 //! What the kernel has written by itself is still counted until our flush, which then costs little: the count is never
@@ -32,8 +32,8 @@ const BYTES_MAX: u64 = 1 << 30;
 const FLUSHES_MAX: usize = 4;
 /// So many times what is left may one replica have.
 const SHARE: u64 = 4;
-/// Where flushes begin, as a part of the bound.
-const SOFT_PART: u64 = 4;
+/// Flushes begin at this part of the bound: earlier, and bursts that the page cache would have taken wait for the disk.
+const SOFT_PART: u64 = 2;
 
 /// The bound of a node that nobody gave one, where the process may use `memory_bytes`.
 pub(crate) fn default_bytes(memory_bytes: u64) -> u64 {
