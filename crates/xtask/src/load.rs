@@ -1,10 +1,33 @@
-//! Many groups with many members, and what a rebalance costs: `cargo xtask load groups` and `load rebalance`.
+//! Many groups with many members, and what a rebalance costs: `cargo xtask load groups`, `load rebalance` and `load
+//! consumers`.
 
+pub(crate) mod consumers;
 pub(crate) mod groups;
 mod member;
 pub(crate) mod rebalance;
 
+use crate::counts;
 use std::time::Duration;
+
+/// What was found good, and what was not.
+#[derive(Default)]
+struct Report {
+    results: Vec<(bool, String)>,
+}
+
+impl Report {
+    fn judge(&mut self, good: bool, what: &str) {
+        println!("{} {what}", if good { "ok    " } else { "FAILED" });
+        self.results.push((good, what.to_owned()));
+    }
+
+    fn end(self, suite: &str) -> Result<(), String> {
+        counts::announce(suite);
+        let failed: Vec<&String> = self.results.iter().filter(|(good, _)| !good).map(|(_, what)| what).collect();
+        println!("{} passed, {} failed", self.results.len() - failed.len(), failed.len());
+        failed.first().map_or(Ok(()), |what| Err((*what).clone()))
+    }
+}
 
 /// The value below which that part of the sorted values lie.
 fn quantile(sorted: &[Duration], part: f64) -> Duration {

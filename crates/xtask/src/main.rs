@@ -34,6 +34,8 @@ usage: cargo xtask NAME
                                     kill -9 of clients and server; what was moved in transactions is there once
   faults hostile [--connections N]  broken frames, slow readers, floods of connections
   load groups [--members N]         groups of ten members each: memory, heartbeats, commits, rebalances, restart
+  load consumers [--members N] [--heartbeat-ms N]
+                                    groups that the broker assigns: memory, heartbeats in a large group, one of fifty leaves
   load rebalance [--bootstrap NAME=HOST:PORT,..] [--rounds N] [--heartbeat-ms N]
                                     how long fifty members stand still when one leaves; brokers in turn
   limits                            ready within 100 ms, idle below 40 MB
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         ["faults", "transactions", rest @ ..] => faults::transactions::transactions(rest),
         ["faults", "hostile", rest @ ..] => faults::hostile::hostile(rest),
         ["load", "groups", rest @ ..] => load::groups::groups(rest),
+        ["load", "consumers", rest @ ..] => load::consumers::consumers(rest),
         ["load", "rebalance", rest @ ..] => load::rebalance::rebalance(rest),
         ["limits"] => limits::limits(),
         ["counts", rest @ ..] => counts::counts(rest),

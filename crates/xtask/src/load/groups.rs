@@ -3,8 +3,7 @@
 //! them again.
 
 use super::member::{Joined, Line, NONE, REBALANCE_IN_PROGRESS, Sessions, UNKNOWN_MEMBER_ID};
-use super::{ms, option, quantile};
-use crate::counts;
+use super::{Report, ms, option, quantile};
 use crate::node::{self, Node, Plan};
 use crate::repository;
 use std::sync::Mutex;
@@ -92,26 +91,7 @@ pub(crate) fn groups(arguments: &[&str]) -> Result<(), String> {
     let peak = node.memory("VmHWM")?;
     println!("the restarted node's peak: {:.0} MB", peak as f64 / 1e6);
     node.stop()?;
-    report.end()
-}
-
-#[derive(Default)]
-struct Report {
-    results: Vec<(bool, String)>,
-}
-
-impl Report {
-    fn judge(&mut self, good: bool, what: &str) {
-        println!("{} {what}", if good { "ok    " } else { "FAILED" });
-        self.results.push((good, what.to_owned()));
-    }
-
-    fn end(self) -> Result<(), String> {
-        counts::announce("load-groups");
-        let failed: Vec<&String> = self.results.iter().filter(|(good, _)| !good).map(|(_, what)| what).collect();
-        println!("{} passed, {} failed", self.results.len() - failed.len(), failed.len());
-        failed.first().map_or(Ok(()), |what| Err((*what).clone()))
-    }
+    report.end("load-groups")
 }
 
 fn open(address: &str, groups: usize) -> Result<Vec<Chunk>, String> {

@@ -53,13 +53,13 @@ impl Line {
         Ok(Line { stream, number: 0 })
     }
 
-    fn send(&mut self, key: i16, version: i16, body: Writer) -> Result<(), String> {
+    pub(super) fn send(&mut self, key: i16, version: i16, body: Writer) -> Result<(), String> {
         self.number += 1;
         let frame = request(key, version, self.number, body);
         self.stream.write_all(&frame).map_err(|error| format!("sending: {error}"))
     }
 
-    fn receive(&mut self) -> Result<Vec<u8>, String> {
+    pub(super) fn receive(&mut self) -> Result<Vec<u8>, String> {
         let mut read = |bytes: &mut [u8]| self.stream.read_exact(bytes).map_err(|error| format!("no answer: {error}"));
         let mut size = [0; 4];
         read(&mut size)?;
