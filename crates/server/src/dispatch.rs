@@ -61,6 +61,9 @@ pub const SERVED: &[ApiKey] = &[
 /// A request above this size waits for room before it is answered.
 const LARGE_REQUEST_BYTES: usize = 16 * 1024;
 
+/// What decoding may make of one request: 400 000 partitions of a Fetch. Record batches stay in the frame and do not count.
+const DECODED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// What becomes of a request.
 pub enum Outcome<D: Disk> {
     /// It is answered.
@@ -153,7 +156,7 @@ macro_rules! serve {
 
 /// Answers one frame, or brings a Produce so far that the next one may be appended.
 pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) -> Progress<W::Disk> {
-    let mut decoder = Decoder::new(frame);
+    let mut decoder = Decoder::new(frame).within(DECODED_BYTES_MAX);
     let call = match accept(node, peer, &mut decoder) {
         Ok(call) => call,
         Err(outcome) => return Progress::Done(outcome),

@@ -29,6 +29,11 @@ impl Decoder {
         Decoder { frame, position: 0, allowance }
     }
 
+    /// Lets decoded values take no more than `bytes`, however large the frame: see [`DecodeError::TooMuch`].
+    pub fn within(self, bytes: usize) -> Decoder {
+        Decoder { allowance: self.allowance.min(bytes), ..self }
+    }
+
     /// Bytes not yet read.
     pub fn remaining(&self) -> usize {
         self.frame.len() - self.position
@@ -260,6 +265,14 @@ impl Decoder {
 mod tests {
     use super::*;
     use crate::wire::{Frame, Sink};
+
+    #[test]
+    fn decoded_values_take_no_more_than_is_allowed() {
+        let frame = Bytes::from_static(&[0, 0, 0, 4, 1, 2, 3, 4]);
+        let read = |mut decoder: Decoder| decoder.array(false, |element| Ok(i64::from(element.i8()?)));
+        assert_eq!(read(Decoder::new(frame.clone()).within(32)), Ok(vec![1, 2, 3, 4]));
+        assert_eq!(read(Decoder::new(frame).within(31)), Err(DecodeError::TooMuch));
+    }
 
     #[test]
     fn a_count_beyond_the_frame_is_refused_before_memory_is_taken() {
