@@ -292,19 +292,7 @@ impl GroupShard {
         id: &str,
         decide: impl FnOnce(Option<&mut ClassicGroup>, &mut Step<'_>) -> T,
     ) -> T {
-        let mut replies = Vec::new();
-        let mut step = Step {
-            now: decision.timestamp,
-            group_id: id,
-            settings: &self.settings,
-            timers: &mut self.timers,
-            records: &mut decision.records,
-            replies: &mut replies,
-        };
-        let result = decide(self.groups.get_mut(id), &mut step);
-        let written = self.written_of(id);
-        decision.replies.extend(replies.into_iter().map(|(to, response)| Reply { to, response, written }));
-        result
+        self.with_consumers(decision, id, |_, group, step| decide(group, step))
     }
 
     /// [`GroupShard::with_group`] for a group that exists, unless it is gone.
