@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
+use crate::waits::Waits;
+
 /// Answers up to this size need no room.
 pub const FREE_ANSWER_BYTES: usize = 64 * 1024;
 /// Requests that name very many things and are answered at the same time: what their answers take before they are encoded
@@ -67,22 +69,6 @@ impl Held {
         let fits = |held: usize| (held == 0 || held + bytes <= self.size_bytes).then_some(held + bytes);
         let taken = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
         taken.ok().map(|_| Room { held: Arc::clone(self), bytes })
-    }
-}
-
-/// Counts who waits, also if it stops to.
-struct Waits<'a>(&'a AtomicUsize);
-
-impl<'a> Waits<'a> {
-    fn begin(waiting: &'a AtomicUsize) -> Waits<'a> {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Waits(waiting)
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

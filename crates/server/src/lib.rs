@@ -37,6 +37,7 @@ pub mod startup;
 pub mod unflushed;
 mod upkeep;
 pub mod verification;
+mod waits;
 pub mod watch;
 pub mod work;
 pub mod world;

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::node::Node;
 use crate::partitions::Replica;
+use crate::waits::Waits;
 use crate::world::World;
 
 /// Part of the memory of the process that is the bound unless set. Linux begins to write by itself at a tenth
@@ -135,7 +136,9 @@ impl Part {
         if let Some(charge) = self.charge(bytes) {
             return Some(charge);
         }
-        let _waits = Waits::begin(&self.all);
+        // The background flushes for whoever waits.
+        let _waits = Waits::begin(&self.all.waiting);
+        self.all.due.notify_one();
         loop {
             let shrunk = self.all.shrunk.notified();
             if is_gone() {
@@ -165,23 +168,6 @@ impl Part {
     pub(crate) fn close(&self) {
         self.recount(0, None);
         self.all.shrunk.notify_waiters();
-    }
-}
-
-/// Counts who waits, also if it stops to; the background flushes for it.
-struct Waits<'a>(&'a Unflushed);
-
-impl<'a> Waits<'a> {
-    fn begin(all: &'a Unflushed) -> Waits<'a> {
-        all.waiting.fetch_add(1, Ordering::Relaxed);
-        all.due.notify_one();
-        Waits(all)
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
