@@ -15,6 +15,7 @@ mod member;
 mod offsets;
 #[cfg(test)]
 mod planted;
+mod protocols;
 mod rebalance;
 mod record;
 pub mod request;

@@ -2,7 +2,7 @@
 //!
 //! Source: `GroupMetadataManager.describeGroups`, `listGroups`, `GroupCoordinatorShard.deleteGroups`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
@@ -63,12 +63,11 @@ pub(super) fn list(
     consumers: &Consumers,
     request: &ListGroupsRequest,
 ) -> ListGroupsResponse {
-    let states: Vec<String> =
+    let states: BTreeSet<String> =
         request.states_filter.iter().map(|state| state.to_lowercase().trim().to_owned()).collect();
-    let types = &request.types_filter;
+    let types: BTreeSet<String> = request.types_filter.iter().map(|kind| kind.to_lowercase()).collect();
     let is_wanted = |kind: &str, state: &str| {
-        (types.is_empty() || types.iter().any(|wanted| wanted.to_lowercase() == kind))
-            && (states.is_empty() || states.contains(&state.to_lowercase()))
+        (types.is_empty() || types.contains(kind)) && (states.is_empty() || states.contains(&state.to_lowercase()))
     };
     let classic = groups.iter().map(|(id, group)| ListedGroup {
         group_id: id.clone(),

@@ -27,6 +27,7 @@ use super::consumer::limits::Limit;
 use super::member::{Member, Parked};
 #[cfg(test)]
 use super::planted::Bug;
+use super::protocols::common_protocols;
 use super::request::join_response;
 use super::{Response, Settings};
 use crate::partition::java_hash;
@@ -286,19 +287,22 @@ impl ClassicGroup {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
         self.protocol_type.as_deref() == Some(protocol_type)
-            && protocols.iter().any(|offered| self.members.values().all(|member| member.offers(&offered.name)))
+            && !common_protocols(protocols.iter().map(|offered| offered.name.as_str()), self.offers()).is_empty()
+    }
+
+    /// What each member offers.
+    fn offers(&self) -> impl Iterator<Item = impl Iterator<Item = &str>> {
+        self.members.values().map(Member::offers)
     }
 
     /// Each member votes for its most wanted one among those that all have; the most votes win. Equal votes are
     /// decided as Java's hash table would: by the bucket of the name.
     pub(super) fn select_protocol(&self) -> Option<String> {
-        let first = self.members.values().next()?;
-        let common = |name: &str| self.members.values().all(|member| member.offers(name));
-        let candidates: BTreeSet<&str> =
-            first.protocols.iter().map(|offered| offered.name.as_str()).filter(|name| common(name)).collect();
+        let candidates = common_protocols(self.offers().next()?, self.offers());
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
         for member in self.members.values() {
-            let wanted = member.protocols.iter().find(|offered| candidates.contains(offered.name.as_str()));
+            let wanted =
+                member.protocols.iter().find(|offered| candidates.binary_search(&offered.name.as_str()).is_ok());
             *votes.entry(&wanted?.name).or_default() += 1;
         }
         let bucket = |name: &str| {
@@ -412,7 +416,10 @@ impl ClassicGroup {
             State::Completing | State::Stable => {
                 let protocol = self.protocol_name.as_deref().unwrap_or_default();
                 assert!(!self.members.is_empty(), "a generation has members");
-                assert!(self.members.values().all(|member| member.offers(protocol)), "all speak {protocol}");
+                assert!(
+                    self.members.values().all(|member| member.offers().any(|name| name == protocol)),
+                    "all speak {protocol}"
+                );
             }
         }
     }

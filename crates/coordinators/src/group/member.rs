@@ -37,8 +37,9 @@ impl Member {
         offered.map(|offered| offered.metadata.clone()).unwrap_or_default()
     }
 
-    pub(super) fn offers(&self, protocol: &str) -> bool {
-        self.protocols.iter().any(|offered| offered.name == protocol)
+    /// The names of its protocols.
+    pub(super) fn offers(&self) -> impl Iterator<Item = &str> {
+        self.protocols.iter().map(|offered| offered.name.as_str())
     }
 
     /// Whether a silent member is excused: whoever waits for us cannot send heartbeats.

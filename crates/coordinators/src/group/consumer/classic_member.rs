@@ -32,6 +32,7 @@ use super::protocol::{self, CONSUMER, Subscription};
 use crate::group::Context;
 use crate::group::classic::Step;
 use crate::group::join::{KNOWN_MEMBER_ID_VERSION, java_address};
+use crate::group::protocols::common_protocols;
 
 impl Consumers {
     /// One JoinGroup to a consumer group that has members.
@@ -182,13 +183,11 @@ impl Consumers {
 impl ConsumerGroup {
     /// Whether whoever offers these protocols could take part: all classic members must have one of them.
     fn supports(&self, request: &JoinGroupRequest) -> bool {
-        let mut classic = self.members.values().filter_map(|member| member.classic.as_ref());
-        let has_all = |name: &str| {
-            classic.clone().all(|classic| classic.supported_protocols.iter().any(|protocol| protocol.name == name))
-        };
-        let is_common = request.protocols.iter().any(|offered| has_all(&offered.name));
+        let classic = self.members.values().filter_map(|member| member.classic.as_ref());
+        let held = classic.map(|classic| classic.supported_protocols.iter().map(|protocol| protocol.name.as_str()));
+        let offered = request.protocols.iter().map(|protocol| protocol.name.as_str());
         // Without classic members any will do, but there must be one.
-        request.protocol_type == CONSUMER && (is_common || classic.next().is_none() && !request.protocols.is_empty())
+        request.protocol_type == CONSUMER && !common_protocols(offered, held).is_empty()
     }
 
     /// The member that joins, as it was before, and the static member whose place it takes. Its epoch does not matter.

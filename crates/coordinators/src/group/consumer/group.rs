@@ -145,7 +145,8 @@ impl ConsumerGroup {
 
     /// The members that stay when these go.
     pub(super) fn without<'a>(&'a self, leaving: &'a [&'a Member]) -> impl Iterator<Item = &'a Member> {
-        self.members.values().filter(|member| !leaving.iter().any(|other| other.id == member.id))
+        let leaving: BTreeSet<&String> = leaving.iter().map(|member| &member.id).collect();
+        self.members.values().filter(move |member| !leaving.contains(&member.id))
     }
 
     /// The names of the topics that these members subscribe to, by name or by a resolved expression.
