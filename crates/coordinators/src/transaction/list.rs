@@ -30,12 +30,12 @@ impl Filters {
     /// INVALID_REGULAR_EXPRESSION.
     pub fn of_request(request: &ListTransactionsRequest) -> Result<(Filters, Vec<String>), ErrorCode> {
         let mut states = BTreeSet::new();
-        let mut unknown = Vec::new();
+        let (mut unknown, mut seen) = (Vec::new(), BTreeSet::new());
         for name in &request.state_filters {
             match State::ALL.into_iter().find(|state| state.name() == name) {
                 Some(state) => drop(states.insert(state)),
-                None if unknown.contains(name) => {}
-                None => unknown.push(name.clone()),
+                None if seen.insert(name) => unknown.push(name.clone()),
+                None => {}
             }
         }
         let pattern = request.transactional_id_pattern.as_deref().filter(|pattern| !pattern.is_empty());
