@@ -2,7 +2,7 @@
 //!
 //! Source: `ConfigAdminManager.preprocess`, `ConfigurationControlManager`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_protocol::messages::alter_configs_response::AlterConfigsResourceResponse as LegacyResult;
 use milena_protocol::messages::incremental_alter_configs_request::AlterableConfig;
@@ -199,10 +199,9 @@ pub(super) fn check_sizes(values: &Values) -> Result<(), Refusal> {
     }
 }
 
-fn repeated(keys: impl Iterator<Item = (i8, String)>) -> Vec<(i8, String)> {
-    let mut sorted: Vec<(i8, String)> = keys.collect();
-    sorted.sort();
-    sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect()
+fn repeated(keys: impl Iterator<Item = (i8, String)>) -> BTreeSet<(i8, String)> {
+    let mut seen = BTreeSet::new();
+    keys.filter_map(|key| seen.replace(key)).collect()
 }
 
 fn resource(number: i8, name: &str, is_repeated: bool) -> Result<Resource, Refusal> {
