@@ -2,6 +2,7 @@
 //!
 //! Source: the group handlers of `KafkaApis`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use milena_coordinators::group::{
@@ -104,13 +105,31 @@ pub async fn offset_commit<W: World>(call: &Call<'_, W>, mut request: OffsetComm
     request.topics = known;
     let group_id = request.group_id.clone();
     let mut response = expect!(ask(call, &group_id, Request::OffsetCommit(request)).await, Response::OffsetCommit);
-    for topic in refused {
-        match response.topics.iter_mut().find(|answered| answered.name == topic.name && !topic.name.is_empty()) {
-            Some(answered) => answered.partitions.extend(topic.partitions),
-            None => response.topics.push(topic),
+    // A topic that is named by an unknown id alone stays by itself.
+    let name = |topic: &OffsetCommitResponseTopic| Some(topic.name.clone()).filter(|name| !name.is_empty());
+    join_topics(&mut response.topics, refused, name, |topic| &mut topic.partitions);
+    response
+}
+
+/// Adds the topics that were refused here to those that the shard answered: one of each name. Takes time in proportion to
+/// the topics, for a request may name very many.
+pub(super) fn join_topics<T, P>(
+    answered: &mut Vec<T>,
+    refused: Vec<T>,
+    name: impl Fn(&T) -> Option<String>,
+    partitions: impl Fn(&mut T) -> &mut Vec<P>,
+) {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (at, topic) in answered.iter().enumerate() {
+        name(topic).map(|name| places.entry(name).or_insert(at));
+    }
+    for mut topic in refused {
+        let place = name(&topic).map(|name| *places.entry(name).or_insert(answered.len()));
+        match place.and_then(|at| answered.get_mut(at)) {
+            Some(known) => partitions(known).append(partitions(&mut topic)),
+            None => answered.push(topic),
         }
     }
-    response
 }
 
 /// The partitions of a topic that exist, with its name and id filled in, and the answer for those that do not.
@@ -237,12 +256,7 @@ pub async fn offset_delete<W: World>(call: &Call<'_, W>, mut request: OffsetDele
     if response.error_code != 0 {
         return response;
     }
-    for topic in refused {
-        match response.topics.iter_mut().find(|answered| answered.name == topic.name) {
-            Some(answered) => answered.partitions.extend(topic.partitions),
-            None => response.topics.push(topic),
-        }
-    }
+    join_topics(&mut response.topics, refused, |topic| Some(topic.name.clone()), |topic| &mut topic.partitions);
     response
 }
 
@@ -254,7 +268,8 @@ pub async fn describe_groups<W: World>(call: &Call<'_, W>, request: DescribeGrou
         let response = call.node.shards.ask(shard, context(call), Request::DescribeGroups(asked)).await;
         groups.extend(expect!(response, Response::DescribeGroups));
     }
-    groups.sort_by_key(|group| request.groups.iter().position(|id| *id == group.group_id));
+    let places: HashMap<&String, usize> = request.groups.iter().enumerate().rev().map(|(at, id)| (id, at)).collect();
+    groups.sort_by_key(|group| places.get(&group.group_id));
     for group in groups.iter_mut().filter(|group| with_operations && group.error_code == 0) {
         group.authorized_operations = operations::GROUP;
     }

@@ -17,7 +17,7 @@ use milena_protocol::messages::txn_offset_commit_response::{
 use milena_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 use milena_protocol::{ErrorCode, ProducerEpoch, ProducerId, Sequence};
 
-use super::groups::{context, partition_of};
+use super::groups::{context, join_topics, partition_of};
 use crate::dispatch::Call;
 use crate::partitions::Refused;
 use crate::shards::GROUPS_TOPIC;
@@ -29,18 +29,13 @@ pub async fn txn_offset_commit<W: World>(
     call: &Call<'_, W>,
     mut request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
-    let (known, mut unknown) = split(&call.node.image(), std::mem::take(&mut request.topics));
+    let (known, unknown) = split(&call.node.image(), std::mem::take(&mut request.topics));
     if known.is_empty() {
         return TxnOffsetCommitResponse { topics: unknown, ..Default::default() };
     }
     request.topics = known;
     let mut response = commit(call, request).await;
-    for topic in &mut response.topics {
-        if let Some(at) = unknown.iter().position(|refused| refused.name == topic.name) {
-            topic.partitions.extend(unknown.swap_remove(at).partitions);
-        }
-    }
-    response.topics.extend(unknown);
+    join_topics(&mut response.topics, unknown, |topic| Some(topic.name.clone()), |topic| &mut topic.partitions);
     response
 }
 

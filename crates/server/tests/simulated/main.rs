@@ -6,6 +6,7 @@ mod consumer_groups;
 mod endurance;
 mod every_version;
 mod fetch_sessions;
+mod many_names;
 mod markers;
 mod memory;
 mod metadata_log;
