@@ -1,7 +1,7 @@
 //! Who shall own what: the server's assignors. Both are plain functions of members and topics, so that two
 //! coordinators come to the same result.
 //!
-//! Source: `RangeAssignor`, `UniformAssignor` with `UniformHomogeneousAssignmentBuilder`. Where Kafka follows the
+//! Source: `RangeAssignor`, `UniformAssignor`. Where Kafka follows the
 //! order of a hash table over member ids, so do we ([`java_order`]); over topic ids we take their own order.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use milena_protocol::Uuid;
 
 use super::member::Partitions;
-use super::uniform;
+use super::{uneven, uniform};
 use crate::partition::java_hash;
 
 /// A built-in assignor (`group.consumer.assignors`).
@@ -66,7 +66,7 @@ impl Problem {
         match assignor {
             Assignor::Range => self.range(),
             Assignor::Uniform if self.is_homogeneous() => uniform::same_topics(self),
-            Assignor::Uniform => uniform::different_topics(self),
+            Assignor::Uniform => uneven::solve(self),
         }
     }
 

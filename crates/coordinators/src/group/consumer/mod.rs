@@ -27,6 +27,7 @@ mod reconcile;
 pub(super) mod record;
 mod regex;
 mod target;
+mod uneven;
 mod uniform;
 
 use std::collections::{BTreeMap, BTreeSet};

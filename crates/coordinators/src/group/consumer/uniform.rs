@@ -1,7 +1,8 @@
 //! The uniform assignor: everybody gets as much as everybody else, and keeps what it had as far as that goes.
 //!
-//! Source: `UniformHomogeneousAssignmentBuilder`; for members with different topics the rules of
-//! `UniformHeterogeneousAssignmentBuilder` (least loaded first, then moves from the most to the least loaded).
+//! Here for members that all subscribe to the same topics; for the others see [`uneven`](super::uneven).
+//!
+//! Source: `UniformHomogeneousAssignmentBuilder`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +10,6 @@ use milena_protocol::Uuid;
 
 use super::assignor::{Problem, java_order};
 use super::member::Partitions;
-
-/// Rounds of moves over all topics: each roughly halves what is out of balance.
-const ROUNDS_MAX: usize = 16;
 
 /// All members subscribe to the same topics.
 pub(super) fn same_topics(problem: &Problem) -> BTreeMap<String, Partitions> {
@@ -56,98 +54,8 @@ pub(super) fn same_topics(problem: &Problem) -> BTreeMap<String, Partitions> {
     solved
 }
 
-fn places(partitions: &Partitions) -> impl Iterator<Item = (Uuid, i32)> {
+pub(super) fn places(partitions: &Partitions) -> impl Iterator<Item = (Uuid, i32)> {
     partitions.iter().flat_map(|(topic, partitions)| partitions.iter().map(|partition| (*topic, *partition)))
-}
-
-/// Members by number, with what they have so far.
-struct Balance<'a> {
-    ids: Vec<&'a String>,
-    solved: Vec<Partitions>,
-    loads: Vec<usize>,
-    /// Members by topic.
-    subscribers: BTreeMap<Uuid, Vec<usize>>,
-}
-
-/// Members subscribe to different topics.
-pub(super) fn different_topics(problem: &Problem) -> BTreeMap<String, Partitions> {
-    let ids = java_order(problem.members.keys());
-    let mut balance = Balance {
-        solved: vec![Partitions::new(); ids.len()],
-        loads: vec![0; ids.len()],
-        subscribers: BTreeMap::new(),
-        ids,
-    };
-    let mut owned = BTreeSet::new();
-    for (index, id) in balance.ids.clone().into_iter().enumerate() {
-        let member = &problem.members[id];
-        for topic in &member.topics {
-            balance.subscribers.entry(*topic).or_default().push(index);
-        }
-        for (topic, partition) in places(&member.target) {
-            let exists = problem.counts.get(&topic).is_some_and(|count| partition < *count);
-            if exists && member.topics.contains(&topic) && owned.insert((topic, partition)) {
-                balance.give(index, topic, partition);
-            }
-        }
-    }
-    let topics = balance.sorted_topics(problem);
-    for topic in &topics {
-        for partition in (0..problem.counts[topic]).filter(|partition| !owned.contains(&(*topic, *partition))) {
-            let least = balance.least_loaded(*topic);
-            balance.give(least, *topic, partition);
-        }
-    }
-    for _ in 0..ROUNDS_MAX {
-        let moves: usize = topics.iter().map(|topic| balance.level(*topic, problem.counts[topic])).sum();
-        if moves == 0 {
-            break;
-        }
-    }
-    balance.ids.iter().map(|id| (*id).clone()).zip(balance.solved).collect()
-}
-
-impl Balance<'_> {
-    fn give(&mut self, member: usize, topic: Uuid, partition: i32) {
-        self.solved[member].entry(topic).or_default().insert(partition);
-        self.loads[member] += 1;
-    }
-
-    /// Most partitions per subscriber first, then the fewest subscribers, then by id.
-    fn sorted_topics(&self, problem: &Problem) -> Vec<Uuid> {
-        let mut topics: Vec<Uuid> = self.subscribers.keys().copied().collect();
-        topics.sort_by(|one, other| {
-            let weight = |topic: &Uuid| (i64::from(problem.counts[topic]), self.subscribers[topic].len() as i64);
-            let ((count, members), (other_count, other_members)) = (weight(one), weight(other));
-            (other_count * members).cmp(&(count * other_members)).then(members.cmp(&other_members))
-        });
-        topics
-    }
-
-    fn least_loaded(&self, topic: Uuid) -> usize {
-        let least = self.subscribers[&topic].iter().min_by_key(|member| (self.loads[**member], **member));
-        *least.expect("a sorted topic has subscribers")
-    }
-
-    /// Moves partitions of a topic from its most to its least loaded subscribers. How many moved, `count` at most.
-    fn level(&mut self, topic: Uuid, count: i32) -> usize {
-        for moved in 0..count as usize {
-            let least = self.least_loaded(topic);
-            let with_some = |member: &&usize| self.solved[**member].contains_key(&topic);
-            let most = self.subscribers[&topic].iter().filter(with_some).max_by_key(|member| self.loads[**member]);
-            let Some(most) = most.copied().filter(|most| self.loads[*most] > self.loads[least] + 1) else {
-                return moved;
-            };
-            let Some(partitions) = self.solved[most].get_mut(&topic) else { return moved };
-            let Some(partition) = partitions.pop_last() else { return moved };
-            if partitions.is_empty() {
-                self.solved[most].remove(&topic);
-            }
-            self.loads[most] -= 1;
-            self.give(least, topic, partition);
-        }
-        count as usize
-    }
 }
 
 #[cfg(test)]
