@@ -20,6 +20,7 @@
 mod add_partitions;
 mod describe;
 mod end;
+mod event;
 mod expiry;
 mod init_producer_id;
 mod list;
@@ -37,8 +38,9 @@ mod tests;
 mod timeout;
 
 pub use crate::partition::partition_for;
+pub use event::{Counts, Effect, Event, Marked};
 pub use list::Filters;
 pub use request::{Context, Participation, Request, Response, refuse};
 pub use settings::Settings;
-pub use shard::{Counts, Effect, Event, Marked, TransactionShard};
+pub use shard::TransactionShard;
 pub use state::State;

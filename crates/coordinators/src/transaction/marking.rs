@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use milena_base::Millis;
 use milena_protocol::{ErrorCode, TopicPartition};
 
-use super::shard::Marked;
+use super::event::Marked;
 
 /// Pause before partitions that have no marker yet are tried again, and before a completion that could not be written
 /// is written again.

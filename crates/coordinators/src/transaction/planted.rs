@@ -4,7 +4,8 @@ use milena_base::Millis;
 use milena_protocol::messages::{EndTxnRequest, InitProducerIdRequest};
 use milena_protocol::{ErrorCode, ProducerEpoch, ProducerId, TopicPartition};
 
-use super::shard::{Marked, TransactionShard};
+use super::event::Marked;
+use super::shard::TransactionShard;
 use super::state::{State, Step, Transaction};
 use super::{Participation, Settings, add_partitions, init_producer_id};
 

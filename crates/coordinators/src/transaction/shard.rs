@@ -1,14 +1,19 @@
 //! The machine that owns one partition of `__transaction_state`.
 
+#[cfg(test)]
+mod check;
+mod upkeep;
+
 use std::collections::BTreeMap;
 
 use milena_base::Millis;
 use milena_protocol::messages::{
     EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, ListTransactionsResponse,
 };
-use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
-use super::marking::{Marking, RETRY_AFTER, UNDER_WAY_MAX};
+use super::event::{Counts, Effect, Event};
+use super::marking::Marking;
 #[cfg(test)]
 use super::planted::Bug;
 use super::record::{self, Parsed};
@@ -16,83 +21,9 @@ use super::request::{end_failed, for_partitions, init_failed};
 use super::state::{Change, EPOCH_PER_TRANSACTION, State, Step, Transaction};
 use super::timeout::Deadlines;
 use super::{Context, Filters, Participation, Request, Response, Settings};
-use super::{add_partitions, describe, end, expiry, init_producer_id};
+use super::{add_partitions, describe, end, init_producer_id};
 use crate::timers::Timers;
-use crate::{Decision, Entry, Marker, Origin, ReplayError, Reply, ReplyTo, Shard};
-
-/// What a shard is asked or told.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// A request that [`refuse`](super::refuse) let pass.
-    Request {
-        /// Where the answer goes.
-        to: ReplyTo,
-        /// In which version.
-        context: Context,
-        /// What is asked.
-        request: Request,
-    },
-    /// What came of [`Effect::ProducerId`]: an id that nobody else has, or why there is none.
-    ProducerId {
-        /// For whom.
-        transactional_id: String,
-        /// The id.
-        id: Result<ProducerId, ErrorCode>,
-    },
-    /// What came of [`Effect::WriteMarkers`].
-    Marked {
-        /// Whose markers.
-        transactional_id: String,
-        /// One result for each partition.
-        results: Vec<(TopicPartition, Marked)>,
-    },
-    /// The finalized level of `transaction.version` is another one from now on.
-    Level(i8),
-}
-
-/// What became of one marker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Marked {
-    /// It is written, and safe.
-    Written,
-    /// The metadata knows no such partition: nobody will ever read a marker there.
-    Deleted,
-    /// It is not written, or may not be safe. TRANSACTION_COORDINATOR_FENCED and INVALID_PRODUCER_EPOCH are final;
-    /// after anything else it is tried again.
-    Refused(ErrorCode),
-}
-
-/// What a shard wants done outside of it. For one transactional id at most one of them is under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// A producer id that nobody else has; answered by [`Event::ProducerId`].
-    ProducerId {
-        /// For whom.
-        transactional_id: String,
-    },
-    /// The end of a transaction, in its partitions; answered by [`Event::Marked`].
-    WriteMarkers {
-        /// Whose transaction.
-        transactional_id: String,
-        /// What is written.
-        marker: Marker,
-        /// Where.
-        partitions: Vec<TopicPartition>,
-    },
-}
-
-/// Figures for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Transactional ids.
-    pub ids: usize,
-    /// Open transactions.
-    pub ongoing: usize,
-    /// Decided ones, whose markers are on their way.
-    pub decided: usize,
-    /// Records of types and versions that are not known here, skipped in replay.
-    pub skipped_records: u64,
-}
+use crate::{Decision, Entry, Origin, ReplayError, Reply, ReplyTo, Shard};
 
 /// What is to be done at a time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -515,101 +446,6 @@ impl TransactionShard {
         }
     }
 
-    /// [`Timer::Abort`]: aborts one transaction that was open for too long, and comes back for the others.
-    fn abort_one(&mut self, decision: &mut Decision<Response, Effect>) {
-        let now = decision.timestamp;
-        #[cfg(test)]
-        let now = if self.settings.has(Bug::TimeoutAtOnce) { now + Millis(1_000_000) } else { now };
-        let Some(id) = self.deadlines.next_over(now) else {
-            return self.timers.set(Timer::Abort, decision.timestamp + self.settings.abort_interval);
-        };
-        self.timers.set(Timer::Abort, decision.timestamp + Millis(1));
-        if !self.waiting.contains_key(&id) {
-            self.abort(decision, id, None);
-        }
-    }
-
-    fn abort(&mut self, decision: &mut Decision<Response, Effect>, id: String, fresh: Option<ProducerId>) {
-        let Some(is) = self.find(&id).filter(|is| is.deadline().is_some()) else { return };
-        let step = end::fence(is, fresh, self.level, decision.timestamp);
-        #[cfg(test)]
-        let step = step.map(|step| self.planted_abort(is, step));
-        match step {
-            Ok(Step::Write(change)) => self.write(decision, &id, *change),
-            Ok(Step::NeedsProducerId) => self.wait_for_producer_id(decision, id, Waiting::Abort),
-            Ok(Step::Stay) | Err(_) => {}
-        }
-    }
-
-    /// [`Timer::Settle`]: a decided transaction wants its markers, or to be complete.
-    fn settle(&mut self, decision: &mut Decision<Response, Effect>, id: &str) {
-        let now = decision.timestamp;
-        let Some(known) = self.transactions.get_mut(id).filter(|known| known.is.state.is_decided()) else { return };
-        let marking = known.marking.get_or_insert_with(|| Marking::of(&known.is.partitions));
-        if marking.is_under_way || marking.is_given_up {
-            return;
-        }
-        if marking.left.is_empty() {
-            let next = end::complete(&known.is, now);
-            let last_epoch = known.last_epoch();
-            self.write(decision, id, Change { next, last_epoch });
-            return self.timers.set(Timer::Settle(id.to_owned()), now + RETRY_AFTER);
-        }
-        if self.under_way >= UNDER_WAY_MAX {
-            return self.timers.set(Timer::Settle(id.to_owned()), now + RETRY_AFTER);
-        }
-        marking.is_under_way = true;
-        self.under_way += 1;
-        #[cfg(test)]
-        if self.settings.has(Bug::MarkersTwice) {
-            decision.effects.push(Effect::ProducerId { transactional_id: id.to_owned() });
-        }
-        decision.effects.push(Effect::WriteMarkers {
-            transactional_id: id.to_owned(),
-            marker: Marker {
-                producer_id: known.is.producer_id,
-                producer_epoch: known.is.producer_epoch,
-                coordinator_epoch: self.coordinator_epoch.0,
-                committed: known.is.state == State::PrepareCommit,
-                transaction_version: known.is.client_level,
-            },
-            partitions: marking.left.iter().cloned().collect(),
-        });
-    }
-
-    /// The shell is back from writing markers.
-    fn marked(&mut self, decision: &mut Decision<Response, Effect>, id: &str, results: Vec<(TopicPartition, Marked)>) {
-        #[cfg(test)]
-        let results = self.planted_marked(results);
-        let Some(marking) = self.transactions.get_mut(id).and_then(|known| known.marking.as_mut()) else { return };
-        self.under_way -= usize::from(marking.is_under_way);
-        marking.came_back(results);
-        if marking.left.is_empty() {
-            return self.settle(decision, id);
-        }
-        self.timers.set(Timer::Settle(id.to_owned()), decision.timestamp + RETRY_AFTER);
-    }
-
-    /// [`Timer::Expire`]: looks through some transactional ids, and comes back for the others.
-    fn expire(&mut self, decision: &mut Decision<Response, Effect>) {
-        let (now, expiration) = (decision.timestamp, self.settings.id_expiration);
-        #[cfg(test)]
-        let expiration = if self.settings.has(Bug::ExpiryAtOnce) { Millis(0) } else { expiration };
-        let mut bytes = 0;
-        for (seen, (id, known)) in self.transactions.range(self.expire_from.clone()..).enumerate() {
-            if seen >= expiry::IDS_PER_STEP || bytes >= expiry::TOMBSTONE_BYTES_PER_STEP {
-                self.expire_from = id.clone();
-                return self.timers.set(Timer::Expire, now + Millis(1));
-            }
-            if known.is.has_expired(now, expiration) && !self.waiting.contains_key(id) {
-                bytes += id.len() + expiry::TOMBSTONE_BYTES;
-                decision.records.push(record::tombstone(id));
-            }
-        }
-        self.expire_from.clear();
-        self.timers.set(Timer::Expire, now + self.settings.expiry_interval);
-    }
-
     #[cfg(test)]
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
@@ -618,37 +454,5 @@ impl TransactionShard {
     #[cfg(test)]
     pub(super) fn known(&self, id: &str) -> Option<&Transaction> {
         self.find(id)
-    }
-
-    /// Stops if the shard is in a state that no sequence of events may lead to. To be called between a decision's
-    /// replay and the next event; looks at everything.
-    ///
-    /// # Panics
-    /// If an invariant is broken.
-    #[cfg(test)]
-    pub(super) fn check(&self) {
-        let known = self.transactions.iter().map(|(id, known)| (id, &known.is));
-        assert!(self.deadlines.same(&Deadlines::of(known)), "exactly the open transactions have deadlines");
-        let under_way = |known: &&Known| known.marking.as_ref().is_some_and(|marking| marking.is_under_way);
-        assert_eq!(self.under_way, self.transactions.values().filter(under_way).count(), "markers under way");
-        for (id, Known { is, marking, .. }) in &self.transactions {
-            assert!(is.producer_id.0 >= 0 && is.producer_epoch.0 >= 0, "{id} has a producer");
-            let has_begun = is.state == State::Ongoing || is.state.is_decided();
-            assert!(has_begun || is.partitions.is_empty(), "{id} has partitions in a transaction alone");
-            assert!(!has_begun || is.started_at != Millis::NONE, "the transaction of {id} began");
-            let Some(marking) = marking else {
-                let is_looked_after = self.timers.is_set(&Timer::Settle(id.clone()));
-                assert!(!self.is_live || !is.state.is_decided() || is_looked_after, "{id} is looked after");
-                continue;
-            };
-            assert!(is.state.is_decided(), "{id} gets markers because it is decided");
-            assert!(marking.left.is_subset(&is.partitions), "{id} gets markers where it has partitions");
-            let is_looked_after =
-                marking.is_under_way || marking.is_given_up || self.timers.is_set(&Timer::Settle(id.clone()));
-            assert!(is_looked_after, "{id} is looked after");
-        }
-        for id in self.waiting.keys() {
-            assert!(self.find(id).is_none_or(|is| !is.state.is_decided()), "{id} waits before it is decided");
-        }
     }
 }
