@@ -99,6 +99,21 @@ fn a_group_goes_on_where_it_has_been_and_can_be_reset() {
     assert_eq!(failure(&server.run_with(&["group", "describe", "g"], "")).0, 1);
 }
 
+#[test]
+fn a_group_misses_nothing_of_a_partition_that_it_has_not_begun_to_print() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t", "--partitions", "2"]);
+    let records =
+        ["0", "1"].map(|partition| format!("{{\"value\":\"v{partition}\",\"partition\":{partition}}}\n")).concat();
+    stdout(&server.run_with(&["produce", "t", "--format", "json"], &records));
+    let first = server.run(&["consume", "t", "--group", "g", "--from-beginning", "-n", "1"]);
+    // The reset policy of the second run is the end.
+    let second = server.run(&["consume", "t", "--group", "g", "-n", "1"]);
+    let mut both = [first.as_str(), second.as_str()];
+    both.sort_unstable();
+    assert_eq!(both, ["v0\n", "v1\n"]);
+}
+
 /// Where each partition of a reset goes.
 fn moved(server: &Server, arguments: &[&str]) -> Vec<i64> {
     let printed = server.run(&[&["group", "reset", "g", "--output", "json"], arguments].concat());

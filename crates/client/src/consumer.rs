@@ -297,9 +297,15 @@ impl Consumer {
         self.positions.forget();
     }
 
+    /// The positions of assigned partitions, as far as they are not stored for the group yet: also of those from which
+    /// nothing was read, for a group that stores nothing there would begin by its reset policy the next time.
+    pub fn uncommitted(&self) -> BTreeMap<TopicPartition, Offset> {
+        self.positions.uncommitted()
+    }
+
     /// Stores the positions of all assigned partitions for the group.
     pub async fn commit(&mut self) -> Result<(), Error> {
-        let offsets = self.positions.uncommitted();
+        let offsets = self.uncommitted();
         self.commit_offsets(&offsets).await
     }
 

@@ -1,6 +1,6 @@
 //! `milena consume`: records on stdout, one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write};
 use std::time::Duration;
 
@@ -137,6 +137,7 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
     let mut consumer = Consumer::open(&cluster, settings);
     let mut reading = Reading {
         printed: BTreeMap::new(),
+        begun: BTreeSet::new(),
         left: arguments.count,
         ends: None,
         committed_at: Instant::now(),
@@ -219,6 +220,8 @@ async fn offset(cluster: &Cluster, partition: &TopicPartition, spec: OffsetSpec)
 struct Reading {
     /// The offset behind the last printed record of each partition, where it is not stored yet.
     printed: BTreeMap<TopicPartition, Offset>,
+    /// Partitions that records came from: what is printed of them counts, not how far they were read.
+    begun: BTreeSet<TopicPartition>,
     left: Option<u64>,
     /// Where each partition ended at the start, if that is the end.
     ends: Option<BTreeMap<TopicPartition, Offset>>,
@@ -246,7 +249,7 @@ impl Reading {
                 }
                 Some(Event::Revoked(_)) => self.commit(consumer).await?,
                 Some(Event::Lost(_)) => self.printed.clear(),
-                Some(Event::Assigned(_)) => {}
+                Some(Event::Assigned(_)) => self.begun.clear(),
                 None if patience.is_some_and(|patience| heard.elapsed() >= patience) => return Ok(()),
                 None => {}
             }
@@ -266,6 +269,7 @@ impl Reading {
     fn print(&mut self, fetched: &FetchedRecords) -> Result<(), Failure> {
         let mut stdout = BufWriter::new(std::io::stdout().lock());
         let end = self.ends.as_ref().and_then(|ends| ends.get(&fetched.partition)).copied();
+        self.begun.insert(fetched.partition.clone());
         for record in &fetched.records {
             if self.left == Some(0) || end.is_some_and(|end| record.offset >= end) {
                 break;
@@ -280,11 +284,14 @@ impl Reading {
 
     async fn commit(&mut self, consumer: &mut Consumer) -> Result<(), Failure> {
         self.committed_at = Instant::now();
-        let printed = std::mem::take(&mut self.printed);
-        if self.commits && !printed.is_empty() {
-            consumer.commit_offsets(&printed).await?;
+        if !self.commits {
+            return Ok(());
         }
-        Ok(())
+        // Where nothing was printed from yet, the group begins at the same place the next time.
+        let mut offsets = consumer.uncommitted();
+        offsets.retain(|partition, _| !self.begun.contains(partition));
+        offsets.append(&mut self.printed);
+        consumer.commit_offsets(&offsets).await.map_err(Failure::from)
     }
 }
 
