@@ -279,8 +279,11 @@ impl Settings {
             memory_bytes: own_number(&file, "memory.request.bytes")?,
             file: BTreeMap::new(),
         };
-        if file.get("process.roles").is_some_and(|roles| roles.split(',').map(str::trim).all(|role| role != "broker")) {
-            return Err(SettingsError::Unsupported("a node without the broker role (process.roles)".to_owned()));
+        let has_role = |roles: &String, wanted: &str| roles.split(',').any(|role| role.trim() == wanted);
+        if file.get("process.roles").is_some_and(|roles| !has_role(roles, "broker") || !has_role(roles, "controller")) {
+            let missing =
+                "a node with only one role (process.roles): say process.roles=broker,controller, or leave it out";
+            return Err(SettingsError::Unsupported(missing.to_owned()));
         }
         if file.get("controller.quorum.voters").is_some_and(|voters| voters.contains(',')) {
             return Err(SettingsError::Unsupported("a quorum of several voters (controller.quorum.voters)".to_owned()));
