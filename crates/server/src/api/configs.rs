@@ -22,6 +22,7 @@ use milena_protocol::messages::{
 
 use tokio::task::yield_now;
 
+use super::repeated::Repeated;
 use crate::control::ask;
 use crate::dispatch::Call;
 use crate::world::World;
@@ -31,9 +32,6 @@ const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
-
-/// Answers for the same resource in one request; Kafka has no bound.
-const REPEATED_MAX: usize = 8;
 
 /// An answer holds settings of some so many bytes; Kafka has no bound. Ten thousand topics have less than half of it.
 const SETTINGS_BYTES_MAX: usize = 64 << 20;
@@ -90,13 +88,9 @@ pub async fn describe_configs<W: World>(
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let image = call.node.image();
-    // A broker's settings are many: naming it a thousand times must not make a thousand answers.
-    let mut named: BTreeMap<(i8, &str), usize> = BTreeMap::new();
-    let bounded = request.resources.iter().filter(|resource| {
-        let times = named.entry((resource.resource_type, resource.resource_name.as_str())).or_default();
-        *times += 1;
-        *times <= REPEATED_MAX
-    });
+    let mut repeated = Repeated::new();
+    let named = |resource: &DescribeConfigsResource| (resource.resource_type, resource.resource_name.clone());
+    let bounded = request.resources.iter().filter(|resource| repeated.lets_pass(named(resource)));
     let (mut results, mut size_bytes) = (Vec::new(), 0);
     for (at, resource) in bounded.enumerate() {
         if at % YIELD_EVERY == YIELD_EVERY - 1 {

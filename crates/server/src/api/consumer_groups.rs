@@ -13,6 +13,7 @@ use milena_protocol::messages::{
 
 use crate::api::groups::{ask, context, partitions};
 use crate::api::operations;
+use crate::api::repeated::bounded;
 use crate::dispatch::Call;
 use crate::shards::by_shard;
 use crate::world::World;
@@ -53,7 +54,8 @@ pub async fn consumer_group_describe<W: World>(
         let groups = request.group_ids.iter().map(|id| refused(id, ErrorCode::UnsupportedVersion));
         return ConsumerGroupDescribeResponse { groups: groups.collect(), ..Default::default() };
     }
-    let (nameless, named): (Vec<String>, Vec<String>) = request.group_ids.into_iter().partition(String::is_empty);
+    let (nameless, named): (Vec<String>, Vec<String>) =
+        bounded(&request.group_ids).into_iter().partition(String::is_empty);
     let mut groups: Vec<DescribedGroup> = nameless.iter().map(|id| refused(id, ErrorCode::InvalidGroupId)).collect();
     for (shard, asked) in by_shard(partitions(call.node), &named) {
         match call.node.shards.ask(shard, context(call), Request::ConsumerDescribe(asked)).await {

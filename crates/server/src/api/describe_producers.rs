@@ -8,6 +8,7 @@ use milena_protocol::messages::describe_producers_response::{PartitionResponse, 
 use milena_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
 use milena_protocol::{ErrorCode, Offset};
 
+use super::repeated::Repeated;
 use crate::dispatch::Call;
 use crate::world::World;
 
@@ -17,6 +18,7 @@ pub async fn describe_producers<W: World>(
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let image = call.node.image();
+    let mut repeated = Repeated::new();
     let topics = request.topics.into_iter().map(|topic| {
         let error = match validate(&topic.name) {
             Err(invalid) => Some((ErrorCode::InvalidTopicException, Some(invalid))),
@@ -25,7 +27,8 @@ pub async fn describe_producers<W: World>(
             }
             Ok(()) => None,
         };
-        let partitions = topic.partition_indexes.iter().map(|index| match &error {
+        let lets_pass = |index: &&i32| repeated.lets_pass((topic.name.clone(), **index));
+        let partitions = topic.partition_indexes.iter().filter(lets_pass).map(|index| match &error {
             Some((code, message)) => PartitionResponse {
                 partition_index: *index,
                 error_code: code.number(),

@@ -26,6 +26,7 @@ use milena_protocol::messages::{
 };
 use milena_protocol::{ErrorCode, Uuid};
 
+use super::repeated::{Repeated, bounded};
 use crate::api::operations;
 use crate::dispatch::Call;
 use crate::node::Node;
@@ -164,12 +165,27 @@ fn find<'a>(image: &'a Image, name: &str, id: Uuid, by_id: bool) -> Option<&'a A
 
 /// Reads offsets of one or many groups.
 pub async fn offset_fetch<W: World>(call: &Call<'_, W>, request: OffsetFetchRequest) -> OffsetFetchResponse {
-    let (groups, require_stable) = offset_fetch_groups(request, call.version());
+    let (mut groups, require_stable) = offset_fetch_groups(request, call.version());
+    bound_repeated(&mut groups);
     let mut answers = Vec::with_capacity(groups.len());
     for group in groups {
         answers.push(fetch_group(call, group, require_stable).await);
     }
     offset_fetch_response(answers, call.version())
+}
+
+/// Leaves out what is named too often: partitions of a group, and groups of which everything is asked.
+fn bound_repeated(groups: &mut Vec<OffsetFetchRequestGroup>) {
+    let mut whole = Repeated::new();
+    groups.retain(|group| group.topics.is_some() || whole.lets_pass(group.group_id.clone()));
+    let mut repeated = Repeated::new();
+    for group in groups {
+        for topic in group.topics.iter_mut().flatten() {
+            let (group_id, name, id) = (&group.group_id, &topic.name, topic.topic_id);
+            let lets_pass = |index: &i32| repeated.lets_pass((group_id.clone(), name.clone(), id, *index));
+            topic.partition_indexes.retain(lets_pass);
+        }
+    }
 }
 
 async fn fetch_group<W: World>(
@@ -264,7 +280,7 @@ pub async fn offset_delete<W: World>(call: &Call<'_, W>, mut request: OffsetDele
 pub async fn describe_groups<W: World>(call: &Call<'_, W>, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let with_operations = call.version() >= 3 && request.include_authorized_operations;
     let mut groups = Vec::with_capacity(request.groups.len());
-    for (shard, asked) in by_shard(partitions(call.node), &request.groups) {
+    for (shard, asked) in by_shard(partitions(call.node), &bounded(&request.groups)) {
         let response = call.node.shards.ask(shard, context(call), Request::DescribeGroups(asked)).await;
         groups.extend(expect!(response, Response::DescribeGroups));
     }

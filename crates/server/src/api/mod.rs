@@ -25,6 +25,7 @@ pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;
 pub mod produce;
+mod repeated;
 pub mod topics;
 pub mod transactions;
 pub mod txn_offset_commit;

@@ -13,6 +13,7 @@ use milena_protocol::messages::{
     ListTransactionsResponse,
 };
 
+use super::repeated::bounded;
 use crate::dispatch::Call;
 use crate::shards::{by_shard, transactions::partitions};
 use crate::world::World;
@@ -32,12 +33,13 @@ pub async fn describe_transactions<W: World>(
     let node = call.node;
     let context = Context { version: call.version() };
     let mut described: BTreeMap<String, TransactionState> = BTreeMap::new();
-    for (shard, ids) in by_shard(partitions(node), &request.transactional_ids) {
+    let asked = bounded(&request.transactional_ids);
+    for (shard, ids) in by_shard(partitions(node), &asked) {
         let answer = node.transactions.ask(shard, context, Request::Describe(ids)).await;
         let states = expect!(answer, Response::Described);
         described.extend(states.into_iter().map(|state| (state.transactional_id.clone(), state)));
     }
-    let states = request.transactional_ids.iter().filter_map(|id| described.get(id).cloned());
+    let states = asked.iter().filter_map(|id| described.get(id).cloned());
     DescribeTransactionsResponse { transaction_states: states.collect(), ..Default::default() }
 }
 

@@ -189,3 +189,42 @@ async fn a_request_with_very_many_names_takes_time_in_proportion() {
     ask_about_settings(&mut client).await;
     running.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_named_a_thousand_times_is_answered_a_few_times() {
+    let network = Arc::new(Network::default());
+    let more = [("offsets.topic.replication.factor", "1"), ("offsets.topic.num.partitions", "1")];
+    let running = node_with(&network, &MemoryDisk::new(), 9001, 1, &more).await;
+    let mut client = Client::connect(&network, 9001);
+    client.create(TOPIC, 1).await;
+    find_coordinator(&mut client).await;
+    let name = |name: &str| vec![name.to_owned(); 1000];
+    let describe = DescribeGroupsRequest { groups: name(GROUP), ..Default::default() };
+    assert_eq!(client.ask(&describe, 5).await.groups.len(), 8);
+    let describe = ConsumerGroupDescribeRequest { group_ids: name(GROUP), ..Default::default() };
+    assert_eq!(client.ask(&describe, 1).await.groups.len(), 8);
+    let describe = DescribeTransactionsRequest { transactional_ids: name("x") };
+    assert_eq!(client.ask(&describe, 0).await.transaction_states.len(), 8);
+    let topic = describe_producers_request::TopicRequest { name: TOPIC.to_owned(), partition_indexes: vec![0; 1000] };
+    let answered = client.ask(&DescribeProducersRequest { topics: vec![topic; 3] }, 0).await;
+    assert_eq!(answered.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>(), 8);
+
+    let topic = offset_fetch_request::OffsetFetchRequestTopics {
+        name: TOPIC.to_owned(),
+        partition_indexes: vec![0; 1000],
+        ..Default::default()
+    };
+    let group = offset_fetch_request::OffsetFetchRequestGroup {
+        group_id: GROUP.to_owned(),
+        topics: Some(vec![topic]),
+        ..Default::default()
+    };
+    let fetch = OffsetFetchRequest { groups: vec![group.clone(); 3], ..Default::default() };
+    let answered = client.ask(&fetch, 9).await;
+    let partitions = answered.groups.iter().flat_map(|group| &group.topics).map(|topic| topic.partitions.len());
+    assert_eq!(partitions.sum::<usize>(), 8);
+    let all = offset_fetch_request::OffsetFetchRequestGroup { topics: None, ..group };
+    let fetch = OffsetFetchRequest { groups: vec![all; 1000], ..Default::default() };
+    assert_eq!(client.ask(&fetch, 9).await.groups.len(), 8);
+    running.stop().await;
+}
