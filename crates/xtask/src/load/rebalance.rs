@@ -30,7 +30,7 @@ enum Protocol {
     Consumer,
 }
 
-/// A broker and a protocol, with what its rounds showed: for each partition the longest time without a reader.
+/// A broker and a protocol, with what its rounds showed: of each partition the longest time without a reader, sorted.
 struct Results<'a> {
     name: &'a str,
     address: &'a str,
@@ -66,7 +66,8 @@ pub(crate) fn rebalance(arguments: &[&str]) -> Result<(), String> {
     for number in 1..=rounds {
         for results in &mut results {
             let group = format!("rebalance-{:?}-{}-{number}", results.protocol, std::process::id());
-            let spans = round(results.address, results.protocol, &group, beat)?;
+            let mut spans = round(results.address, results.protocol, &group, beat)?;
+            spans.sort();
             let (name, protocol) = (results.name, results.protocol);
             println!("{name}, {protocol:?}: round {number}: {} at most", ms(quantile(&spans, 1.0)));
             results.rounds.push(spans);
@@ -95,14 +96,13 @@ fn brokers(text: &str) -> Result<Vec<(&str, &str)>, String> {
 
 impl Results<'_> {
     fn judge(&self, beat: Duration, report: &mut Report) {
-        let sorted = |spans: Vec<Duration>| {
-            let mut spans = spans;
+        let sorted = |mut spans: Vec<Duration>| {
             spans.sort();
             spans
         };
         let all = sorted(self.rounds.concat());
         let stood: Vec<Duration> = all.iter().copied().filter(|span| !span.is_zero()).collect();
-        let worst = sorted(self.rounds.iter().map(|spans| spans.iter().copied().max().unwrap_or_default()).collect());
+        let worst = sorted(self.rounds.iter().map(|spans| quantile(spans, 1.0)).collect());
         let most = quantile(&worst, 1.0);
         report.judge(
             most <= beat + WITHOUT_READER_MAX,
