@@ -71,11 +71,15 @@ impl Ledger {
             call => call,
         };
         // Clients do not beat at the same moment: each has its own place in the interval.
-        let place = self.beat.mul_f64(member as f64 / members as f64);
-        let passed = (self.opened.elapsed() + self.beat - place).as_secs_f64() % self.beat.as_secs_f64();
-        let pause = self.beat.saturating_sub(Duration::from_secs_f64(passed));
+        let pause = self.until(member as f64 / members as f64);
         let waited = self.called.wait_timeout_while(state, pause, |state| call(state) == Call::Beat);
         call(&waited.expect("no member panics").0)
+    }
+
+    /// How long until that place in the interval of the heartbeats comes, from 0 to 1.
+    pub(super) fn until(&self, place: f64) -> Duration {
+        let passed = (self.opened.elapsed() + self.beat - self.beat.mul_f64(place)).as_secs_f64();
+        self.beat.saturating_sub(Duration::from_secs_f64(passed % self.beat.as_secs_f64()))
     }
 
     /// Calls the members; answers when.
@@ -179,6 +183,15 @@ mod tests {
         assert_eq!(ledger.without_reader(from, 2).unwrap().len(), 2);
         ledger.own(1, &[0, 1]);
         assert!(ledger.without_reader(from, 2).is_err(), "both read partition 0");
+    }
+
+    #[test]
+    fn a_place_in_the_interval_is_at_most_one_beat_away() {
+        let ledger = Ledger::open(1, Duration::from_secs(1000));
+        for (place, expected) in [(0.0, 1000.0), (0.25, 250.0), (1.0, 1000.0)] {
+            let until = ledger.until(place).as_secs_f64();
+            assert!((until - expected).abs() < 100.0, "{place} is {until} s away");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ const MEMBERS: usize = 50;
 const PARTITIONS_EACH: usize = 4;
 const PARTITIONS: usize = MEMBERS * PARTITIONS_EACH;
 const SESSIONS: Sessions = Sessions { session_ms: 45_000, rebalance_ms: 60_000 };
+/// A member leaves a group that is at rest: the broker may assign at once, since its last assignment is long ago enough.
+const REST: Duration = Duration::from_millis(1_500);
 /// A group that does not come together in this time never will.
 const TOGETHER_MAX: Duration = Duration::from_secs(90);
 /// Besides one heartbeat, with which members hear of it: assignments are made once a second, the rest is for a busy machine.
@@ -64,9 +66,12 @@ pub(crate) fn rebalance(arguments: &[&str]) -> Result<(), String> {
         .map(|(protocol, name, address)| Results { name, address, protocol, rounds: Vec::new() })
         .collect();
     for number in 1..=rounds {
+        // How soon partitions have a reader again depends on where between two heartbeats the member leaves: rounds divide the
+        // interval evenly.
+        let place = (number as f64 - 0.5) / rounds as f64;
         for results in &mut results {
             let group = format!("rebalance-{:?}-{}-{number}", results.protocol, std::process::id());
-            let mut spans = round(results.address, results.protocol, &group, beat)?;
+            let mut spans = round(results.address, results.protocol, &group, (beat, place))?;
             spans.sort();
             let (name, protocol) = (results.name, results.protocol);
             println!("{name}, {protocol:?}: round {number}: {} at most", ms(quantile(&spans, 1.0)));
@@ -123,8 +128,14 @@ impl Results<'_> {
     }
 }
 
-/// A group comes together, one member leaves, the others go on: for each partition the longest time without a reader.
-fn round(address: &str, protocol: Protocol, name: &str, beat: Duration) -> Result<Vec<Duration>, String> {
+/// A group comes together, one member leaves at that place between two heartbeats, the others go on: for each partition the
+/// longest time without a reader.
+fn round(
+    address: &str,
+    protocol: Protocol,
+    name: &str,
+    (beat, place): (Duration, f64),
+) -> Result<Vec<Duration>, String> {
     let mut line = Line::open(address)?;
     line.prepare(i32::try_from(PARTITIONS).expect("few"))?;
     let topic = line.topic_id()?;
@@ -140,15 +151,16 @@ fn round(address: &str, protocol: Protocol, name: &str, beat: Duration) -> Resul
                 });
             });
         }
-        let spans = conduct(&ledger, beat);
+        let spans = conduct(&ledger, beat, place);
         ledger.call(Call::End);
         spans
     })
 }
 
-fn conduct(ledger: &Ledger, beat: Duration) -> Result<Vec<Duration>, String> {
+fn conduct(ledger: &Ledger, beat: Duration, place: f64) -> Result<Vec<Duration>, String> {
     ledger.wait(TOGETHER_MAX, |owned| owned.iter().all(|part| part.len() == PARTITIONS_EACH))?;
-    std::thread::sleep(beat);
+    std::thread::sleep(beat.max(REST));
+    std::thread::sleep(ledger.until(place));
     let left = ledger.call(Call::Leave);
     ledger.wait(TOGETHER_MAX, |owned| {
         owned[MEMBERS - 1].is_empty() && owned.iter().map(|part| part.len()).sum::<usize>() == PARTITIONS
