@@ -1,11 +1,17 @@
 //! Real clients, unchanged, against Milena or any broker: one folder below `interop/` per client, whose `run HOST:PORT`
-//! fetches the client from its own registry, checks one thing after the other, and ends at the first wrong one.
+//! fetches the client from its own registry, checks one thing after the other, and ends at the first wrong one. A client may
+//! ask for the node to be killed while it works.
 
 use crate::counts::{self, Count};
 use crate::node::{self, Node, Plan};
 use crate::repository;
 use crate::shell;
 use std::path::{Path, PathBuf};
+
+/// Tells a client that the node is ours: it may be killed.
+const MAY_BE_KILLED: &str = "BROKER_MAY_BE_KILLED";
+/// A client that writes this line wants the node killed with -9 and started again, while it goes on.
+const KILL: &str = "kill the broker";
 
 /// Where the last run's node kept its data, for `interop dump-log`.
 pub(crate) fn folder() -> PathBuf {
@@ -28,15 +34,59 @@ pub(crate) fn interop(arguments: &[&str]) -> Result<(), String> {
     if chosen.is_empty() {
         return Err(format!("there is no client {name}; there are: {}", known.join(", ")));
     }
-    let Some(address) = given else {
-        node::build()?;
-        let node = Node::start(&plan()?)?;
-        let outcome = run_all(&root, &chosen, &node.address);
-        // A clean shutdown is part of what is checked: dump-log reads what it leaves.
-        let stopped = node.stop();
-        return outcome.and(stopped);
+    let mut broker = match given {
+        Some(address) => Broker::Given(address.to_owned()),
+        None => Broker::start()?,
     };
-    run_all(&root, &chosen, address)
+    let outcome = run_all(&root, &chosen, &mut broker);
+    // A clean shutdown is part of what is checked: dump-log reads what it leaves.
+    let stopped = broker.stop();
+    outcome.and(stopped)
+}
+
+/// What the clients are run against.
+enum Broker {
+    Given(String),
+    /// Started here; `None` after a restart that failed.
+    Own {
+        plan: Plan,
+        node: Option<Node>,
+    },
+}
+
+impl Broker {
+    fn start() -> Result<Broker, String> {
+        node::build()?;
+        let mut plan = plan()?;
+        let node = Node::start(&plan)?;
+        // Clients know the address, so that whoever takes the node's place must have it too.
+        plan.listen.clone_from(&node.address);
+        Ok(Broker::Own { plan, node: Some(node) })
+    }
+
+    fn address(&self) -> &str {
+        match self {
+            Broker::Given(address) => address,
+            Broker::Own { plan, .. } => &plan.listen,
+        }
+    }
+
+    /// kill -9, and another one in its place: the same port, the same data.
+    fn restart(&mut self) -> Result<(), String> {
+        let Broker::Own { plan, node } = self else { return Err("only our own node can be killed".to_owned()) };
+        node.take().ok_or("the server did not come back")?.kill()?;
+        let started = Node::start(plan)?;
+        println!("the server was killed, and is ready again after {} ms", started.ready_after.as_millis());
+        *node = Some(started);
+        Ok(())
+    }
+
+    fn stop(self) -> Result<(), String> {
+        match self {
+            Broker::Own { node: Some(node), .. } => node.stop(),
+            Broker::Own { node: None, .. } | Broker::Given(_) => Ok(()),
+        }
+    }
 }
 
 fn plan() -> Result<Plan, String> {
@@ -61,11 +111,11 @@ fn clients(root: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-fn run_all(root: &Path, clients: &[&String], address: &str) -> Result<(), String> {
+fn run_all(root: &Path, clients: &[&String], broker: &mut Broker) -> Result<(), String> {
     let mut failed = Vec::new();
     for client in clients {
         counts::announce(&format!("interop-{client}"));
-        if let Err(reason) = run_client(root, client, address) {
+        if let Err(reason) = run_client(root, client, broker) {
             println!("{client}: {reason}");
             failed.push(client.as_str());
         }
@@ -73,12 +123,21 @@ fn run_all(root: &Path, clients: &[&String], address: &str) -> Result<(), String
     if failed.is_empty() { Ok(()) } else { Err(format!("not served as Kafka would: {}", failed.join(", "))) }
 }
 
-fn run_client(root: &Path, client: &str, address: &str) -> Result<(), String> {
+fn run_client(root: &Path, client: &str, broker: &mut Broker) -> Result<(), String> {
     let script = format!("interop/{client}/run");
-    let mut command = shell::command(root, "bash", &[&script, address]);
+    let mut command = shell::command(root, "bash", &[&script, broker.address()]);
     command.env("CACHE", repository::target().join("interop"));
-    let mut result = None;
-    let outcome = shell::watch(&mut command, |line| result = counts::result_line(line).or(result));
+    if matches!(broker, Broker::Own { .. }) {
+        command.env(MAY_BE_KILLED, "yes");
+    }
+    let (mut result, mut restarts) = (None, Ok(()));
+    let outcome = shell::watch(&mut command, |line| {
+        result = counts::result_line(line).or(result);
+        if line == KILL && restarts.is_ok() {
+            restarts = broker.restart();
+        }
+    });
+    restarts?;
     match result {
         Some(Count { passed, failed: 0 }) if passed > 0 => outcome,
         Some(_) => Err(format!("{script} found a fault")),

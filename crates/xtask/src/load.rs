@@ -1,8 +1,10 @@
 //! Many groups with many members, and what a rebalance costs: `cargo xtask load groups`, `load rebalance` and `load
 //! consumers`.
 
+mod assigned;
 pub(crate) mod consumers;
 pub(crate) mod groups;
+mod ledger;
 mod member;
 pub(crate) mod rebalance;
 

@@ -34,10 +34,10 @@ usage: cargo xtask NAME
                                     kill -9 of clients and server; what was moved in transactions is there once
   faults hostile [--connections N]  broken frames, slow readers, floods of connections
   load groups [--members N]         groups of ten members each: memory, heartbeats, commits, rebalances, restart
-  load consumers [--members N] [--heartbeat-ms N]
-                                    groups that the broker assigns: memory, heartbeats in a large group, one of fifty leaves
+  load consumers [--members N]      groups that the broker assigns: memory, heartbeats in a large group
   load rebalance [--bootstrap NAME=HOST:PORT,..] [--rounds N] [--heartbeat-ms N]
-                                    how long fifty members stand still when one leaves; brokers in turn
+                                    how long partitions have no reader when one of fifty members leaves, in both
+                                    group protocols; brokers in turn
   limits                            ready within 100 ms, idle below 40 MB
   counts LOG [FAILED-PART..]        adds up what passed per suite in LOG, and holds it against .ci/floor.txt";
 

@@ -20,13 +20,25 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 /**
- * Apache Kafka Streams with exactly_once_v2, unchanged: {@code Streams HOST:PORT RECORDS}. Applications are processes that
- * are killed and started again while they work; what a reader of committed records gets must be exact.
+ * Apache Kafka Streams with exactly_once_v2, unchanged: {@code Streams HOST:PORT RECORDS}. While applications work, they, or
+ * the broker below them, are killed and started again; what a reader of committed records gets must be exact.
  */
 public final class Streams {
     private static final int PARTITIONS = 2;
     private static final int KILLS = 3;
     private static final int WORDS = 50;
+
+    /** Who is killed while an application works. */
+    private enum Victim {
+        APPLICATION("the application is"), BROKER("the broker is"), BOTH("both are");
+
+        private final String are;
+
+        Victim(String are) {
+            this.are = are;
+        }
+    }
+
     private final String bootstrap;
     private final int records;
     private final Admin admin;
@@ -40,8 +52,15 @@ public final class Streams {
     public static void main(String[] arguments) {
         Streams client = new Streams(arguments[0], Integer.parseInt(arguments[1]));
         Checks checks = new Checks();
-        checks.add("words are counted exactly, each count once, though the application is killed", client::wordCount);
-        checks.add("a stream and a table are joined exactly, each record once, though the application is killed", client::join);
+        for (Victim victim : Victim.values()) {
+            // A broker that was not started for this run must not be killed, and cannot be.
+            if (victim != Victim.APPLICATION && System.getenv("BROKER_MAY_BE_KILLED") == null) {
+                continue;
+            }
+            String killed = ", though " + victim.are + " killed";
+            checks.add("words are counted exactly, each count once" + killed, () -> client.wordCount(victim));
+            checks.add("a stream and a table are joined exactly, each record once" + killed, () -> client.join(victim));
+        }
         checks.run();
     }
 
@@ -62,7 +81,7 @@ public final class Streams {
         return "word-" + place * 7919 % WORDS;
     }
 
-    private void wordCount() throws Exception {
+    private void wordCount(Victim victim) throws Exception {
         String input = create("lines");
         String output = create("counts");
         Map<String, Integer> expected = new TreeMap<>();
@@ -76,7 +95,7 @@ public final class Streams {
             }
         }
         Map<String, List<Integer>> counts = new TreeMap<>();
-        run("count", input, output, null, 2 * records, record ->
+        run(victim, "count", input, output, null, 2 * records, record ->
             counts.computeIfAbsent(record.key(), word -> new ArrayList<>()).add(Integer.parseInt(record.value())));
         // Without a cache each count appears once, in order: a record that was counted twice or not at all leaves a trace.
         expected.forEach((word, count) ->
@@ -84,7 +103,7 @@ public final class Streams {
         Checks.equal(counts.keySet(), expected.keySet(), "words");
     }
 
-    private void join() throws Exception {
+    private void join(Victim victim) throws Exception {
         String input = create("stream");
         String output = create("joined");
         String table = create("table");
@@ -101,12 +120,12 @@ public final class Streams {
             }
         }
         Map<String, Integer> found = new TreeMap<>();
-        run("join", input, output, table, records, record -> found.merge(record.value(), 1, Integer::sum) > 0);
+        run(victim, "join", input, output, table, records, record -> found.merge(record.value(), 1, Integer::sum) > 0);
         Checks.equal(found, expected, "joined values, with how often each is there");
     }
 
-    /** Runs an application, kills it at every further quarter of the output, and reads exactly {@code count} records. */
-    private void run(String what, String input, String output, String table, int count,
+    /** Runs an application, kills at every further quarter of the output, and reads exactly {@code count} records. */
+    private void run(Victim victim, String what, String input, String output, String table, int count,
                      Predicate<ConsumerRecord<String, String>> take) throws Exception {
         Path folder = Files.createTempDirectory("streams");
         String name = Checks.fresh(what);
@@ -126,8 +145,14 @@ public final class Streams {
                     heard = System.nanoTime();
                 }
                 if (killed < KILLS && read >= (long) count * (killed + 1) / (KILLS + 1) && read < count) {
-                    application.destroyForcibly().waitFor();
-                    application = start(name, folder, what, input, output, table);
+                    if (victim != Victim.APPLICATION) {
+                        // Whoever started this process reads along, and does it while we and the application go on.
+                        System.out.println("kill the broker");
+                    }
+                    if (victim != Victim.BROKER) {
+                        application.destroyForcibly().waitFor();
+                        application = start(name, folder, what, input, output, table);
+                    }
                     killed++;
                 }
                 if (!application.isAlive()) {

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const MEMBERS_PER_GROUP: usize = 10;
+const PARTITIONS: i32 = 10;
 /// Groups that share ten connections: a hundredth of all, between these.
 const GROUPS_PER_CHUNK: [usize; 2] = [10, 100];
 /// Heartbeats that are sent on one connection before the first answer is read.
@@ -95,7 +96,7 @@ pub(crate) fn groups(arguments: &[&str]) -> Result<(), String> {
 }
 
 fn open(address: &str, groups: usize) -> Result<Vec<Chunk>, String> {
-    Line::open(address)?.prepare(i32::try_from(MEMBERS_PER_GROUP).expect("few"))?;
+    Line::open(address)?.prepare(PARTITIONS)?;
     let names: Vec<String> = (0..groups).map(|number| format!("load-group-{number:06}")).collect();
     let chunk = |names: &[String]| {
         let lines = (0..MEMBERS_PER_GROUP).map(|_| Line::open(address)).collect::<Result<Vec<Line>, String>>()?;
@@ -164,12 +165,12 @@ fn join_and_sync(lines: &mut [Line], group: &mut Group) -> Result<bool, String> 
         return Ok(false);
     }
     for (line, member) in lines.iter_mut().zip(&group.members) {
-        line.send_sync(&group.name, member)?;
+        line.send_sync(&group.name, member, PARTITIONS)?;
     }
     for line in lines.iter_mut().take(group.members.len()) {
         match line.receive_sync()? {
-            (NONE, size) if size > 0 => {}
-            (error, size) => return Err(format!("a sync of {} is answered {error} with {size} bytes", group.name)),
+            (NONE, part) if !part.is_empty() => {}
+            (error, part) => return Err(format!("a sync of {} is answered {error} with {part:?}", group.name)),
         }
     }
     Ok(true)

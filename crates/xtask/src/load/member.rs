@@ -15,6 +15,8 @@ const LIST_GROUPS: i16 = 16;
 pub(super) const NONE: i16 = 0;
 pub(super) const UNKNOWN_MEMBER_ID: i16 = 25;
 pub(super) const REBALANCE_IN_PROGRESS: i16 = 27;
+/// COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR: it still reads its log.
+pub(super) const COORDINATOR_ERRORS: std::ops::RangeInclusive<i16> = 14..=16;
 
 /// A broker that is silent for so long has failed.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
@@ -32,7 +34,6 @@ pub(super) struct Line {
 pub(super) struct Joined {
     pub(super) error: i16,
     pub(super) generation: i32,
-    pub(super) leader: String,
     pub(super) member: String,
     /// Known to the leader alone.
     pub(super) members: Vec<String>,
@@ -87,27 +88,24 @@ impl Line {
         read_join(&mut Reader(&frame)).ok_or_else(|| "an answer to JoinGroup that cannot be read".to_owned())
     }
 
-    pub(super) fn send_sync(&mut self, group: &str, joined: &Joined) -> Result<(), String> {
+    /// A leader's sync divides so many partitions, each member's in one piece.
+    pub(super) fn send_sync(&mut self, group: &str, joined: &Joined, partitions: i32) -> Result<(), String> {
         let body = Writer::default().string(group).i32(joined.generation).string(&joined.member);
         let count = i32::try_from(joined.members.len()).expect("groups are small");
         let mut body = body.i32(count);
         for (at, member) in (0..).zip(&joined.members) {
-            let part = Writer::default().i16(1).i32(1).string(TOPIC).i32(1).i32(at).i32(-1);
+            let (start, end) = (partitions * at / count, partitions * (at + 1) / count);
+            let part = Writer::default().i16(1).i32(1).string(TOPIC).i32(end - start);
+            let part = (start..end).fold(part, Writer::i32).i32(-1);
             body = sized(body.string(member), &part.0);
         }
         self.send(SYNC_GROUP, 2, body)
     }
 
-    /// The error, and the size of the assignment.
-    pub(super) fn receive_sync(&mut self) -> Result<(i16, usize), String> {
+    /// The error, and the partitions that are assigned.
+    pub(super) fn receive_sync(&mut self) -> Result<(i16, Vec<i32>), String> {
         let frame = self.receive()?;
-        let mut reader = Reader(&frame);
-        let read = |reader: &mut Reader<'_>| {
-            reader.i32()?;
-            let error = reader.i16()?;
-            Some((error, usize::try_from(reader.i32()?).unwrap_or(0)))
-        };
-        read(&mut reader).ok_or_else(|| "an answer to SyncGroup that cannot be read".to_owned())
+        read_sync(&mut Reader(&frame)).ok_or_else(|| "an answer to SyncGroup that cannot be read".to_owned())
     }
 
     pub(super) fn send_heartbeat(&mut self, group: &str, joined: &Joined) -> Result<(), String> {
@@ -186,7 +184,7 @@ fn read_join(reader: &mut Reader<'_>) -> Option<Joined> {
     let error = reader.i16()?;
     let generation = reader.i32()?;
     reader.string()?;
-    let leader = text(reader.string()?);
+    let _leader = reader.string()?;
     let member = text(reader.string()?);
     let mut members = Vec::new();
     for _ in 0..reader.i32()? {
@@ -194,10 +192,42 @@ fn read_join(reader: &mut Reader<'_>) -> Option<Joined> {
         let size = usize::try_from(reader.i32()?).ok()?;
         reader.take(size)?;
     }
-    Some(Joined { error, generation, leader, member, members })
+    Some(Joined { error, generation, member, members })
+}
+
+fn read_sync(reader: &mut Reader<'_>) -> Option<(i16, Vec<i32>)> {
+    reader.i32()?;
+    let error = reader.i16()?;
+    if reader.i32()? <= 0 {
+        return Some((error, Vec::new()));
+    }
+    let _version = reader.i16()?;
+    let mut partitions = Vec::new();
+    for _ in 0..reader.i32()? {
+        let _topic = reader.string()?;
+        for _ in 0..reader.i32()? {
+            partitions.push(reader.i32()?);
+        }
+    }
+    Some((error, partitions))
 }
 
 /// Bytes with their length in front.
 fn sized(writer: Writer, bytes: &[u8]) -> Writer {
     writer.i32(i32::try_from(bytes.len()).expect("our own bytes are few")).bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignments_are_read() {
+        let part = Writer::default().i16(1).i32(1).string(TOPIC).i32(2).i32(4).i32(5).i32(-1);
+        let answer = sized(Writer::default().i32(0).i16(NONE), &part.0);
+        assert_eq!(read_sync(&mut Reader(&answer.0)), Some((NONE, vec![4, 5])));
+        let refused = sized(Writer::default().i32(0).i16(REBALANCE_IN_PROGRESS), &[]);
+        assert_eq!(read_sync(&mut Reader(&refused.0)), Some((REBALANCE_IN_PROGRESS, Vec::new())));
+        assert_eq!(read_sync(&mut Reader(&answer.0[..20])), None);
+    }
 }
