@@ -1,5 +1,6 @@
 //! Consumer groups of KIP-848: one test per rule; what many members do at random is in `simulation`.
 
+pub(super) mod commits;
 mod simulation;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,6 +6,7 @@ use milena_protocol::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubs
 use milena_protocol::wire::Decoder;
 
 use super::super::settings::MigrationPolicy;
+use super::consumers::commits::{Sender, sender};
 use super::consumers::{Owned, T, U, joins, of, owned, stays};
 use super::*;
 
@@ -264,4 +265,40 @@ fn syncs_and_leaves_of_strangers_are_refused_in_a_consumer_group() {
     let errors: Vec<ErrorCode> = left.members.iter().map(|member| error(member.error_code)).collect();
     assert_eq!(errors, [ErrorCode::UnknownMemberId, ErrorCode::None, ErrorCode::None]);
     assert_eq!(world.describe_consumer().members.len(), 1);
+}
+
+#[test]
+fn trap_138_a_classic_member_commits_in_its_generation_and_an_older_one_is_an_illegal_generation() {
+    let mut world = World::bidirectional();
+    let classic = world.classic_owner();
+    let id = classic.as_str();
+    world.beat(joins("new", &["t"]));
+    let both = |world: &mut World, from: Sender<'_>, partition, expected| {
+        for version in [2, 8, 9, 10] {
+            assert_eq!(world.commits(version, from, partition), expected, "t-{partition} at {}", from.epoch);
+        }
+        assert_eq!(world.commits_in_transaction(from, partition), expected, "t-{partition} at {}", from.epoch);
+    };
+    both(&mut world, sender(id, 1), 3, ErrorCode::None);
+    both(&mut world, sender(id, 0), 3, ErrorCode::IllegalGeneration);
+    both(&mut world, sender(id, 2), 3, ErrorCode::IllegalGeneration);
+    both(&mut world, sender(id, -1), 3, ErrorCode::IllegalGeneration);
+    both(&mut world, sender("stranger", 1), 3, ErrorCode::UnknownMemberId);
+    // An instance id of a member that has none: a classic group would not know it.
+    both(&mut world, Sender { instance: Some("i"), ..sender(id, 1) }, 3, ErrorCode::None);
+    // It has gone on to generation 2 with two partitions, and has had them since generation 1.
+    world.rejoin(owning(id, &[0, 1, 2, 3]));
+    world.own(id, 1);
+    assert_eq!(world.rejoin(owning(id, &[0, 1])).generation_id, 2);
+    both(&mut world, sender(id, 2), 3, ErrorCode::None);
+    both(&mut world, sender(id, 1), 1, ErrorCode::None);
+    both(&mut world, sender(id, 1), 3, ErrorCode::IllegalGeneration);
+    // When the group is a classic one again, its generation is the group's epoch, whatever the member has had.
+    world.beat(stays("new", -1, &Owned::new()));
+    world.wait(0);
+    assert_eq!(world.kind(), "classic");
+    both(&mut world, sender(id, 1), 1, ErrorCode::IllegalGeneration);
+    both(&mut world, sender(id, 3), 1, ErrorCode::IllegalGeneration);
+    both(&mut world, sender(id, 2), 1, ErrorCode::None);
+    both(&mut world, Sender { instance: Some("i"), ..sender(id, 2) }, 1, ErrorCode::UnknownMemberId);
 }
