@@ -73,7 +73,11 @@ fn versioned<M: Message>(message: &M) -> Bytes {
     [&[0, 1][..], &message.to_bytes(1).expect("fits")].concat().into()
 }
 
-pub(super) fn syncing(group: &str, joined: &JoinGroupResponse, assigned: &[(&str, &Topic, &[i32])]) -> SyncGroupRequest {
+pub(super) fn syncing(
+    group: &str,
+    joined: &JoinGroupResponse,
+    assigned: &[(&str, &Topic, &[i32])],
+) -> SyncGroupRequest {
     let assignment = |(member, topic, partitions): &(&str, &Topic, &[i32])| {
         let given = AssignedPartition { topic: topic.name.clone(), partitions: partitions.to_vec() };
         let assignment = ConsumerProtocolAssignment { assigned_partitions: vec![given], user_data: None };

@@ -1,8 +1,14 @@
 //! A group that changes its kind while it lives, in both directions, and members of both protocols in one group.
 
+mod simulation;
+
+use std::collections::BTreeSet;
+
 use milena_protocol::messages::consumer_protocol_assignment::TopicPartition;
 use milena_protocol::messages::consumer_protocol_subscription::TopicPartition as OwnedPartition;
-use milena_protocol::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
+use milena_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, ConsumerProtocolAssignment, ConsumerProtocolSubscription,
+};
 use milena_protocol::wire::Decoder;
 
 use super::super::settings::MigrationPolicy;

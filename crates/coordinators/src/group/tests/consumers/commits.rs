@@ -34,11 +34,8 @@ impl World {
     }
 
     fn sends_offsets(&mut self, from: Sender<'_>, topic: &str, partition: i32) -> ErrorCode {
-        let partition = TxnOffsetCommitRequestPartition {
-            partition_index: partition,
-            committed_offset: 5,
-            ..Default::default()
-        };
+        let partition =
+            TxnOffsetCommitRequestPartition { partition_index: partition, committed_offset: 5, ..Default::default() };
         let request = TxnOffsetCommitRequest {
             transactional_id: "p".into(),
             group_id: "g".into(),
