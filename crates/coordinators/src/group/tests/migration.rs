@@ -308,3 +308,41 @@ fn trap_138_a_classic_member_commits_in_its_generation_and_an_older_one_is_an_il
     both(&mut world, sender(id, 2), 1, ErrorCode::None);
     both(&mut world, Sender { instance: Some("i"), ..sender(id, 2) }, 1, ErrorCode::UnknownMemberId);
 }
+
+#[test]
+fn a_static_member_that_changes_its_protocol_under_its_own_id_makes_the_group_a_classic_one() {
+    let mut world = World::bidirectional();
+    let mut request = joins("new", &["t"]);
+    request.instance_id = Some("i".into());
+    let joined = world.beat(request);
+    assert_eq!(owned(&joined), of(T, &[0, 1, 2, 3]));
+    let of_i = |request| JoinGroupRequest { group_instance_id: Some("i".into()), ..request };
+    let back = world.rejoin(of_i(owning("new", &[0, 1, 2, 3])));
+    assert_eq!((error(back.error_code), back.member_id.as_str()), (ErrorCode::None, "new"));
+    assert_eq!((world.kind(), world.state("g").as_str()), ("classic", "Stable"));
+    let request = sync_request("new", back.generation_id, &[]);
+    let to = world.ask(5, Request::Sync(SyncGroupRequest { group_instance_id: Some("i".into()), ..request }));
+    assert_eq!(read(&world.synced(to).expect("is answered").assignment), [0, 1, 2, 3]);
+    world.reload();
+    assert_eq!(world.kind(), "classic");
+}
+
+#[test]
+fn of_two_reasons_to_refuse_a_classic_member_it_hears_the_one_that_kafka_tells() {
+    let mut settings = Settings::default();
+    settings.consumer.size_max = 1;
+    let mut world = World::with(settings);
+    world.create(T, "t", 0..4);
+    let mut request = joins("new", &["t"]);
+    request.instance_id = Some("i".into());
+    world.beat(request);
+    let foreign = JoinGroupRequest { protocol_type: "connect".into(), ..join_request("") };
+    assert_eq!(error(world.rejoin(foreign).error_code), ErrorCode::GroupMaxSizeReached, "there is no room");
+    let mut world = World::bidirectional();
+    let mut request = joins("new", &["t"]);
+    request.instance_id = Some("i".into());
+    world.beat(request);
+    let mut unreadable = static_join("stranger", "i");
+    unreadable.protocols[0].metadata = Bytes::from_static(b"?");
+    assert_eq!(error(world.rejoin(unreadable).error_code), ErrorCode::FencedInstanceId, "who it is counts first");
+}
