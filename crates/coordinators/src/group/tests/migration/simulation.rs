@@ -3,13 +3,13 @@
 //! anew. Besides what the consumers' simulation looks at, this is checked:
 //!
 //! * nobody works on a partition that a member of either protocol works on;
-//! * a classic member that follows is not sent away, and its generation is taken from it by a downgrade or a load alone;
+//! * a classic member that follows is not sent away, and only a downgrade or a load takes its generation from it;
 //! * an upgrade keeps every member, lets nobody wait, and their epoch is the generation;
 //! * a downgrade keeps every classic member, and the generation is the group's epoch;
 //! * in the log only records of the present kind are alive;
 //! * left alone, everybody comes to rest, and together they own everything.
 //!
-//! One thing that Kafka does is taken as it is: a downgrade writes down what members shall own, not what they own. Whoever
+//! One thing that Kafka does is taken as it is: a downgrade writes what members shall own, not what they own. Whoever
 //! is behind loses everything at once, and learns of it with its next request; and if the group goes up again before it
 //! has a new generation, members are taken for owners of what they were meant to have, until they sync.
 
