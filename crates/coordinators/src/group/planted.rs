@@ -63,6 +63,16 @@ pub(super) enum Bug {
     RebalanceLimitForgotten,
     /// What a consumer was to have stays meant for it when it is gone.
     TargetLeftBehind,
+    /// A classic group that becomes a consumer group forgets who owns what.
+    UpgradeForgetsParts,
+    /// Its members begin in another generation than theirs.
+    UpgradeLosesGeneration,
+    /// Whoever waits for a rebalance of it waits on.
+    WaitersForgotten,
+    /// Of a consumer group that becomes a classic one the members' records stay.
+    DowngradeLeavesRecords,
+    /// Its generation is behind its epoch.
+    DowngradeLosesEpoch,
 }
 
 impl Bug {
@@ -102,5 +112,14 @@ impl Bug {
         Bug::AssignmentUntold,
         Bug::RebalanceLimitForgotten,
         Bug::TargetLeftBehind,
+    ];
+
+    /// Those that members of either protocol can notice when their group changes its kind.
+    pub(super) const OF_MIGRATIONS: [Bug; 5] = [
+        Bug::UpgradeForgetsParts,
+        Bug::UpgradeLosesGeneration,
+        Bug::WaitersForgotten,
+        Bug::DowngradeLeavesRecords,
+        Bug::DowngradeLosesEpoch,
     ];
 }

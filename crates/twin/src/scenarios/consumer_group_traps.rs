@@ -208,7 +208,7 @@ fn expressions_change(x: &mut Exchange) {
     shown(x, &x.name("nothing"));
 }
 
-fn as_member(request: OffsetCommitRequest, member: &str, epoch: i32) -> OffsetCommitRequest {
+pub(super) fn as_member(request: OffsetCommitRequest, member: &str, epoch: i32) -> OffsetCommitRequest {
     OffsetCommitRequest { member_id: member.to_owned(), generation_id_or_member_epoch: epoch, ..request }
 }
 

@@ -51,7 +51,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// A join that says what its member owns, in version 1 of the embedded protocol.
-fn joining(group: &str, member: &str, topic: &Topic, owned: &[i32]) -> JoinGroupRequest {
+pub(super) fn joining(group: &str, member: &str, topic: &Topic, owned: &[i32]) -> JoinGroupRequest {
     let owned_partitions = match owned {
         [] => Vec::new(),
         _ => vec![OwnedPartition { topic: topic.name.clone(), partitions: owned.to_vec() }],
@@ -73,7 +73,11 @@ fn versioned<M: Message>(message: &M) -> Bytes {
     [&[0, 1][..], &message.to_bytes(1).expect("fits")].concat().into()
 }
 
-fn syncing(group: &str, joined: &JoinGroupResponse, assigned: &[(&str, &Topic, &[i32])]) -> SyncGroupRequest {
+pub(super) fn syncing(
+    group: &str,
+    joined: &JoinGroupResponse,
+    assigned: &[(&str, &Topic, &[i32])],
+) -> SyncGroupRequest {
     let assignment = |(member, topic, partitions): &(&str, &Topic, &[i32])| {
         let given = AssignedPartition { topic: topic.name.clone(), partitions: partitions.to_vec() };
         let assignment = ConsumerProtocolAssignment { assigned_partitions: vec![given], user_data: None };
@@ -91,7 +95,7 @@ fn syncing(group: &str, joined: &JoinGroupResponse, assigned: &[(&str, &Topic, &
 }
 
 /// A classic group of one member that owns all four partitions.
-fn classic_owner(x: &mut Exchange, group: &str, topic: &Topic) -> JoinGroupResponse {
+pub(super) fn classic_owner(x: &mut Exchange, group: &str, topic: &Topic) -> JoinGroupResponse {
     let joined = x.ask(3, &joining(group, "", topic, &[]));
     x.ask(5, &syncing(group, &joined, &[(&joined.member_id, topic, &[0, 1, 2, 3])]));
     joined

@@ -3,6 +3,7 @@
 mod api_versions;
 mod configs;
 mod connection;
+mod consumer_group_commits;
 mod consumer_group_traps;
 mod consumer_groups;
 mod delete_records;
@@ -95,6 +96,7 @@ const AREAS: &[&[Scenario]] = &[
     consumer_group_traps::SCENARIOS,
     transactional_ids::SCENARIOS,
     group_migration::SCENARIOS,
+    consumer_group_commits::SCENARIOS,
 ];
 
 /// Every scenario.

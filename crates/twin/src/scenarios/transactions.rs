@@ -74,14 +74,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// A producer with a transactional id, as the coordinator gave it.
-struct Producer {
+pub(super) struct Producer {
     transactional_id: String,
     id: i64,
     epoch: i16,
 }
 
 /// Enters in silence.
-fn enter(x: &mut Exchange, suffix: &str) -> Producer {
+pub(super) fn enter(x: &mut Exchange, suffix: &str) -> Producer {
     let transactional_id = x.name(suffix);
     let find = FindCoordinatorRequest {
         key_type: 1,
@@ -162,7 +162,7 @@ impl Producer {
         });
     }
 
-    fn commit(&self, x: &Exchange, topic: &Topic, offset: i64) -> TxnOffsetCommitRequest {
+    pub(super) fn commit(&self, x: &Exchange, topic: &Topic, offset: i64) -> TxnOffsetCommitRequest {
         let partition = TxnOffsetCommitRequestPartition {
             committed_offset: offset,
             committed_metadata: Some("m".to_owned()),
@@ -180,7 +180,7 @@ impl Producer {
     }
 
     /// Adds the group's offsets in silence.
-    fn offsets_added(&self, x: &mut Exchange) {
+    pub(super) fn offsets_added(&self, x: &mut Exchange) {
         let request = AddOffsetsToTxnRequest {
             transactional_id: self.transactional_id.clone(),
             producer_id: self.id,
@@ -320,7 +320,7 @@ fn epochs(x: &mut Exchange) {
 }
 
 /// What the group has committed, with and without what is pending.
-fn committed(x: &mut Exchange, topic: &Topic) {
+pub(super) fn committed(x: &mut Exchange, topic: &Topic) {
     for require_stable in [false, true] {
         let topics = vec![OffsetFetchRequestTopics {
             name: topic.name.clone(),
@@ -334,7 +334,7 @@ fn committed(x: &mut Exchange, topic: &Topic) {
 }
 
 /// Ends the transaction and waits until the group's offsets are stable.
-fn settled(x: &mut Exchange, producer: &Producer, topic: &Topic, is_commit: bool) {
+pub(super) fn settled(x: &mut Exchange, producer: &Producer, topic: &Topic, is_commit: bool) {
     x.ask(3, &producer.end(is_commit));
     let topics = vec![OffsetFetchRequestTopics {
         name: topic.name.clone(),

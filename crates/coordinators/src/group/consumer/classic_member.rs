@@ -57,20 +57,24 @@ impl Consumers {
     ) -> Result<JoinGroupResponse, ErrorCode> {
         let id = step.group_id;
         let group = self.groups.get(id).ok_or(ErrorCode::UnknownMemberId)?;
-        if !step.settings.consumer.migration.allows_any() || !group.supports(request) {
+        if !step.settings.consumer.migration.allows_any() {
             return Err(ErrorCode::InconsistentGroupProtocol);
         }
         let is_new = request.member_id.is_empty();
         let member_id = if is_new { kafka_uuid(context.random) } else { request.member_id.clone() };
         group.check_room(step.settings, &member_id).map_err(|refusal| refusal.error)?;
+        if !group.supports(request) {
+            return Err(ErrorCode::InconsistentGroupProtocol);
+        }
         if is_new && request.group_instance_id.is_none() && context.version >= KNOWN_MEMBER_ID_VERSION {
             let error_code = ErrorCode::MemberIdRequired.number();
             return Ok(JoinGroupResponse { member_id, error_code, ..Default::default() });
         }
+        let instance_id = request.group_instance_id.as_deref();
+        let (former, replaced) = group.take_place(&member_id, instance_id, is_new)?;
         // All its protocols bring the same subscription.
         let first = request.protocols.first().ok_or(ErrorCode::InconsistentGroupProtocol)?;
         let subscription = Subscription::read(&first.metadata).ok_or(ErrorCode::UnknownServerError)?;
-        let (former, replaced) = group.take_place(&member_id, request.group_instance_id.as_deref(), is_new)?;
         let rebalance_timeout_ms =
             if context.version == 0 { request.session_timeout_ms } else { request.rebalance_timeout_ms };
         let mut member = former.clone();
@@ -79,7 +83,8 @@ impl Consumers {
             member.rebalance_timeout_ms = rebalance_timeout_ms;
         }
         let owned = subscription.owned(&self.image);
-        let becomes_classic = replaced.is_some_and(|replaced| self.may_downgrade_by(step.settings, group, replaced));
+        let known = instance_id.and_then(|instance_id| group.static_member(instance_id));
+        let becomes_classic = known.is_some_and(|known| self.may_downgrade_by(step.settings, group, known));
         let claim = Claim { former, replaced, member, owned: Some(&owned) };
         let member = if becomes_classic {
             self.downgrade_with(step, group, &claim).map_err(|refusal| refusal.error)?

@@ -28,6 +28,8 @@ use crate::CoordinatorRecord;
 use crate::group::Settings;
 use crate::group::classic::{ClassicGroup, State, Step, Timer};
 use crate::group::member::Member as ClassicMember;
+#[cfg(test)]
+use crate::group::planted::Bug;
 use crate::group::record::{self as group_record, Parsed};
 
 impl Consumers {
@@ -57,6 +59,8 @@ impl Consumers {
             let upgraded = self.upgraded(classic, member_id, member, &mut taken);
             members.push(upgraded.ok_or_else(|| refused("its members use the embedded protocol in another way"))?);
         }
+        #[cfg(test)]
+        members.iter_mut().for_each(|member| member_with_planted_faults(step.settings, member));
         let from = step.records.len();
         self.write_upgraded(step, classic.generation, &members);
         Ok(with_records(ConsumerGroup::default(), &step.records[from..]))
@@ -126,6 +130,10 @@ impl Consumers {
         staying: impl Iterator<Item = &'a Member>,
         classic: &mut ClassicGroup,
     ) {
+        #[cfg(test)]
+        let mut nobody = ClassicGroup::new(None);
+        #[cfg(test)]
+        let classic = if step.settings.has(Bug::WaitersForgotten) { &mut nobody } else { classic };
         classic.dismiss(step, ErrorCode::RebalanceInProgress);
         for member in staying {
             if let Some(classic) = &member.classic {
@@ -143,7 +151,8 @@ impl Consumers {
             && self.write_downgraded(step, group, &staying, group.epoch, true)
     }
 
-    /// Whether the group becomes a classic one when a classic member takes the place of this static one.
+    /// Whether the group becomes a classic one when a classic member takes the place of this static one, which may be
+    /// itself under its own id.
     pub(super) fn may_downgrade_by(&self, settings: &Settings, group: &ConsumerGroup, replaced: &Member) -> bool {
         let mut others = group.members.values().filter(|member| member.id != replaced.id);
         replaced.classic.is_none()
@@ -190,6 +199,10 @@ impl Consumers {
         classic.state = State::Stable;
         classic.protocol_type = Some(CONSUMER.to_owned());
         classic.generation = generation;
+        #[cfg(test)]
+        if step.settings.has(Bug::DowngradeLosesEpoch) {
+            classic.generation -= 1;
+        }
         classic.members = staying.iter().filter_map(|member| self.downgraded(group, member)).collect();
         classic.leader = classic.members.keys().next().cloned();
         classic.protocol_name = classic.select_protocol();
@@ -199,7 +212,13 @@ impl Consumers {
         for member_id in group.members.keys() {
             cancel_all(step.timers, id, member_id);
         }
+        #[cfg(test)]
+        let from = step.records.len();
         record::group_tombstones(step.records, id, group);
+        #[cfg(test)]
+        if step.settings.has(Bug::DowngradeLeavesRecords) {
+            step.records.remove(from);
+        }
         let photograph = classic.to_record(|_, member| member.assignment.clone());
         step.records.push(group_record::group(id, &photograph));
         for (member_id, member) in &classic.members {
@@ -249,4 +268,15 @@ fn with_records(mut group: ConsumerGroup, records: &[CoordinatorRecord]) -> Cons
         }
     }
     group
+}
+
+/// A member as a faulty coordinator takes it over.
+#[cfg(test)]
+fn member_with_planted_faults(settings: &Settings, member: &mut Member) {
+    if settings.has(Bug::UpgradeForgetsParts) {
+        member.assigned = Owned::new();
+    }
+    if settings.has(Bug::UpgradeLosesGeneration) {
+        member.epoch -= 1;
+    }
 }

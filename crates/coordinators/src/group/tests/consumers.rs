@@ -1,6 +1,7 @@
 //! Consumer groups of KIP-848: one test per rule; what many members do at random is in `simulation`.
 
-mod simulation;
+pub(super) mod commits;
+pub(super) mod simulation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ pub(super) type Owned = BTreeMap<Uuid, Vec<i32>>;
 
 pub(super) const T: Uuid = Uuid([1; 16]);
 pub(super) const U: Uuid = Uuid([2; 16]);
-const SESSION: i64 = 45_000;
+pub(super) const SESSION: i64 = 45_000;
 
 impl World {
     pub(super) fn metadata(&mut self, records: Vec<MetadataRecord>) {

@@ -1,11 +1,18 @@
 //! A group that changes its kind while it lives, in both directions, and members of both protocols in one group.
 
+mod simulation;
+
+use std::collections::BTreeSet;
+
 use milena_protocol::messages::consumer_protocol_assignment::TopicPartition;
 use milena_protocol::messages::consumer_protocol_subscription::TopicPartition as OwnedPartition;
-use milena_protocol::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
+use milena_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, ConsumerProtocolAssignment, ConsumerProtocolSubscription,
+};
 use milena_protocol::wire::Decoder;
 
 use super::super::settings::MigrationPolicy;
+use super::consumers::commits::{Sender, sender};
 use super::consumers::{Owned, T, U, joins, of, owned, stays};
 use super::*;
 
@@ -264,4 +271,78 @@ fn syncs_and_leaves_of_strangers_are_refused_in_a_consumer_group() {
     let errors: Vec<ErrorCode> = left.members.iter().map(|member| error(member.error_code)).collect();
     assert_eq!(errors, [ErrorCode::UnknownMemberId, ErrorCode::None, ErrorCode::None]);
     assert_eq!(world.describe_consumer().members.len(), 1);
+}
+
+#[test]
+fn trap_138_a_classic_member_commits_in_its_generation_and_an_older_one_is_an_illegal_generation() {
+    let mut world = World::bidirectional();
+    let classic = world.classic_owner();
+    let id = classic.as_str();
+    world.beat(joins("new", &["t"]));
+    let both = |world: &mut World, from: Sender<'_>, partition, expected| {
+        for version in [2, 8, 9, 10] {
+            assert_eq!(world.commits(version, from, partition), expected, "t-{partition} at {}", from.epoch);
+        }
+        assert_eq!(world.commits_in_transaction(from, partition), expected, "t-{partition} at {}", from.epoch);
+    };
+    both(&mut world, sender(id, 1), 3, ErrorCode::None);
+    both(&mut world, sender(id, 0), 3, ErrorCode::IllegalGeneration);
+    both(&mut world, sender(id, 2), 3, ErrorCode::IllegalGeneration);
+    both(&mut world, sender(id, -1), 3, ErrorCode::IllegalGeneration);
+    both(&mut world, sender("stranger", 1), 3, ErrorCode::UnknownMemberId);
+    // An instance id of a member that has none: a classic group would not know it.
+    both(&mut world, Sender { instance: Some("i"), ..sender(id, 1) }, 3, ErrorCode::None);
+    // It has gone on to generation 2 with two partitions, and has had them since generation 1.
+    world.rejoin(owning(id, &[0, 1, 2, 3]));
+    world.own(id, 1);
+    assert_eq!(world.rejoin(owning(id, &[0, 1])).generation_id, 2);
+    both(&mut world, sender(id, 2), 3, ErrorCode::None);
+    both(&mut world, sender(id, 1), 1, ErrorCode::None);
+    both(&mut world, sender(id, 1), 3, ErrorCode::IllegalGeneration);
+    // When the group is a classic one again, its generation is the group's epoch, whatever the member has had.
+    world.beat(stays("new", -1, &Owned::new()));
+    world.wait(0);
+    assert_eq!(world.kind(), "classic");
+    both(&mut world, sender(id, 1), 1, ErrorCode::IllegalGeneration);
+    both(&mut world, sender(id, 3), 1, ErrorCode::IllegalGeneration);
+    both(&mut world, sender(id, 2), 1, ErrorCode::None);
+    both(&mut world, Sender { instance: Some("i"), ..sender(id, 2) }, 1, ErrorCode::UnknownMemberId);
+}
+
+#[test]
+fn a_static_member_that_changes_its_protocol_under_its_own_id_makes_the_group_a_classic_one() {
+    let mut world = World::bidirectional();
+    let mut request = joins("new", &["t"]);
+    request.instance_id = Some("i".into());
+    let joined = world.beat(request);
+    assert_eq!(owned(&joined), of(T, &[0, 1, 2, 3]));
+    let of_i = |request| JoinGroupRequest { group_instance_id: Some("i".into()), ..request };
+    let back = world.rejoin(of_i(owning("new", &[0, 1, 2, 3])));
+    assert_eq!((error(back.error_code), back.member_id.as_str()), (ErrorCode::None, "new"));
+    assert_eq!((world.kind(), world.state("g").as_str()), ("classic", "Stable"));
+    let request = sync_request("new", back.generation_id, &[]);
+    let to = world.ask(5, Request::Sync(SyncGroupRequest { group_instance_id: Some("i".into()), ..request }));
+    assert_eq!(read(&world.synced(to).expect("is answered").assignment), [0, 1, 2, 3]);
+    world.reload();
+    assert_eq!(world.kind(), "classic");
+}
+
+#[test]
+fn of_two_reasons_to_refuse_a_classic_member_it_hears_the_one_that_kafka_tells() {
+    let mut settings = Settings::default();
+    settings.consumer.size_max = 1;
+    let mut world = World::with(settings);
+    world.create(T, "t", 0..4);
+    let mut request = joins("new", &["t"]);
+    request.instance_id = Some("i".into());
+    world.beat(request);
+    let foreign = JoinGroupRequest { protocol_type: "connect".into(), ..join_request("") };
+    assert_eq!(error(world.rejoin(foreign).error_code), ErrorCode::GroupMaxSizeReached, "there is no room");
+    let mut world = World::bidirectional();
+    let mut request = joins("new", &["t"]);
+    request.instance_id = Some("i".into());
+    world.beat(request);
+    let mut unreadable = static_join("stranger", "i");
+    unreadable.protocols[0].metadata = Bytes::from_static(b"?");
+    assert_eq!(error(world.rejoin(unreadable).error_code), ErrorCode::FencedInstanceId, "who it is counts first");
 }

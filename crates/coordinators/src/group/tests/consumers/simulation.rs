@@ -14,17 +14,17 @@ use super::super::super::planted::Bug;
 use super::*;
 
 const SEEDS_PER_BUG: u64 = 60;
-const MEMBERS_MAX: usize = 6;
+pub(in crate::group::tests) const MEMBERS_MAX: usize = 6;
 
 /// What one member believes.
 #[derive(Debug, Clone)]
-struct Believer {
-    id: String,
-    instance: Option<String>,
-    epoch: i32,
-    owned: Owned,
-    heard: Millis,
-    topics: Vec<&'static str>,
+pub(in crate::group::tests) struct Believer {
+    pub(in crate::group::tests) id: String,
+    pub(in crate::group::tests) instance: Option<String>,
+    pub(in crate::group::tests) epoch: i32,
+    pub(in crate::group::tests) owned: Owned,
+    pub(in crate::group::tests) heard: Millis,
+    pub(in crate::group::tests) topics: Vec<&'static str>,
     /// Answers that it has not heard since the last one that it did.
     lost: u32,
 }
@@ -40,12 +40,12 @@ struct Away {
     changes: u32,
 }
 
-struct Play {
-    world: World,
-    members: Vec<Believer>,
+pub(in crate::group::tests) struct Play {
+    pub(in crate::group::tests) world: World,
+    pub(in crate::group::tests) members: Vec<Believer>,
     away: Vec<Away>,
     born: usize,
-    partitions: BTreeMap<Uuid, i32>,
+    pub(in crate::group::tests) partitions: BTreeMap<Uuid, i32>,
     epoch: i32,
     epochs: i64,
     /// Changes of topics so far.
@@ -53,7 +53,7 @@ struct Play {
 }
 
 impl Play {
-    fn new(seed: u64, planted: Option<Bug>) -> Play {
+    pub(in crate::group::tests) fn new(seed: u64, planted: Option<Bug>) -> Play {
         let mut world = World::with(Settings { planted, ..Settings::default() });
         world.random = Random::from_seed(seed);
         world.create(T, "t", 0..3);
@@ -62,7 +62,7 @@ impl Play {
         Play { world, members: Vec::new(), away: Vec::new(), born: 0, partitions, epoch: 0, epochs: 0, changes: 0 }
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(in crate::group::tests) fn below(&mut self, bound: u64) -> u64 {
         self.world.random.below(bound)
     }
 
@@ -91,7 +91,7 @@ impl Play {
         self.check();
     }
 
-    fn bear(&mut self) {
+    pub(in crate::group::tests) fn bear(&mut self) {
         self.born += 1;
         let topics = [vec!["t"], vec!["t", "u"], vec!["u"]][self.below(3) as usize].clone();
         let instance = (self.below(3) == 0).then(|| format!("i{}", self.born));
@@ -105,7 +105,7 @@ impl Play {
     }
 
     /// For good, or for now where it is an instance.
-    fn leave(&mut self, at: usize) {
+    pub(in crate::group::tests) fn leave(&mut self, at: usize) {
         let gone = self.members.remove(at);
         let Some(instance) = gone.instance.clone() else {
             self.world.beat(stays(&gone.id, -1, &Owned::new()));
@@ -127,7 +127,7 @@ impl Play {
     }
 
     /// An instance comes back as another process. If nothing happened meanwhile, it has what it had.
-    fn return_under_another_id(&mut self) {
+    pub(in crate::group::tests) fn return_under_another_id(&mut self) {
         let Some(away) = self.away.pop() else { return };
         if self.world.now - away.since >= Millis(SESSION) || self.members.len() >= MEMBERS_MAX {
             return;
@@ -144,7 +144,7 @@ impl Play {
     }
 
     /// A second process claims the instance of one that lives.
-    fn double(&mut self, at: usize) {
+    pub(in crate::group::tests) fn double(&mut self, at: usize) {
         let member = self.members[at].clone();
         let is_alive = self.world.now - member.heard < Millis(SESSION) && member.epoch > 0;
         let Some(instance) = member.instance.filter(|_| is_alive) else { return };
@@ -172,7 +172,7 @@ impl Play {
         request
     }
 
-    fn beat(&mut self, at: usize, is_lost: bool) {
+    pub(in crate::group::tests) fn beat(&mut self, at: usize, is_lost: bool) {
         let request = self.request(at);
         let response = self.world.beat(request);
         let now = self.world.now;
@@ -206,7 +206,7 @@ impl Play {
     }
 
     /// A member commits in a partition that it works on, or did.
-    fn commit(&mut self, at: usize) {
+    pub(in crate::group::tests) fn commit(&mut self, at: usize) {
         let member = self.members[at].clone();
         let (topic, name) = if self.below(2) == 0 { (T, "t") } else { (U, "u") };
         let index = self.below(3) as i32;
@@ -243,7 +243,7 @@ impl Play {
     }
 
     /// What was decided is not written: everything soft is lost.
-    fn fail_append(&mut self, at: usize) {
+    pub(in crate::group::tests) fn fail_append(&mut self, at: usize) {
         let request = Request::ConsumerHeartbeat(self.request(at));
         let context =
             Context { version: 1, client_id: "c".into(), client_address: [10, 0, 0, 1].into(), random: [9; 16] };
@@ -272,7 +272,7 @@ impl Play {
 
     /// Nobody works on a partition that somebody else works on. Whoever was silent for a session knows that it lost
     /// everything.
-    fn check(&mut self) {
+    pub(in crate::group::tests) fn check(&mut self) {
         let now = self.world.now;
         let mut owners: BTreeMap<(Uuid, i32), &str> = BTreeMap::new();
         for member in self.members.iter().filter(|member| now - member.heard < Millis(SESSION)) {
