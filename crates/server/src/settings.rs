@@ -445,6 +445,14 @@ mod tests {
     }
 
     #[test]
+    fn a_node_has_both_roles_or_does_not_start() {
+        for role in ["broker", "controller"] {
+            assert!(matches!(read(&[("process.roles", role)]), Err(SettingsError::Unsupported(_))), "{role}");
+        }
+        assert!(read(&[("process.roles", "controller, broker")]).is_ok());
+    }
+
+    #[test]
     fn unknown_keys_are_named_and_bad_values_refused() {
         assert_eq!(read(&[("no.such.key", "1")]).expect("accepted").unknown, ["no.such.key"]);
         assert!(
