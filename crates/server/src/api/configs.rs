@@ -89,8 +89,10 @@ pub async fn describe_configs<W: World>(
 ) -> DescribeConfigsResponse {
     let image = call.node.image();
     let mut repeated = Repeated::new();
-    let named = |resource: &DescribeConfigsResource| (resource.resource_type, resource.resource_name.clone());
-    let bounded = request.resources.iter().filter(|resource| repeated.lets_pass(named(resource)));
+    let bounded = request
+        .resources
+        .iter()
+        .filter(|resource| repeated.lets_pass((resource.resource_type, resource.resource_name.as_str())));
     let (mut results, mut size_bytes) = (Vec::new(), 0);
     for (at, resource) in bounded.enumerate() {
         if at % YIELD_EVERY == YIELD_EVERY - 1 {

@@ -19,7 +19,7 @@ pub async fn describe_producers<W: World>(
 ) -> DescribeProducersResponse {
     let image = call.node.image();
     let mut repeated = Repeated::new();
-    let topics = request.topics.into_iter().map(|topic| {
+    let topics = request.topics.iter().map(|topic| {
         let error = match validate(&topic.name) {
             Err(invalid) => Some((ErrorCode::InvalidTopicException, Some(invalid))),
             Ok(()) if image.topic(&topic.name).is_none() => {
@@ -27,7 +27,7 @@ pub async fn describe_producers<W: World>(
             }
             Ok(()) => None,
         };
-        let lets_pass = |index: &&i32| repeated.lets_pass((topic.name.clone(), **index));
+        let lets_pass = |index: &&i32| repeated.lets_pass((topic.name.as_str(), **index));
         let partitions = topic.partition_indexes.iter().filter(lets_pass).map(|index| match &error {
             Some((code, message)) => PartitionResponse {
                 partition_index: *index,
@@ -38,7 +38,7 @@ pub async fn describe_producers<W: World>(
             None => describe(call, &topic.name, *index),
         });
         let partitions = partitions.collect();
-        TopicResponse { name: topic.name, partitions }
+        TopicResponse { name: topic.name.clone(), partitions }
     });
     DescribeProducersResponse { topics: topics.collect(), ..Default::default() }
 }

@@ -120,6 +120,9 @@ pub(super) fn join_topics<T, P>(
     name: impl Fn(&T) -> Option<String>,
     partitions: impl Fn(&mut T) -> &mut Vec<P>,
 ) {
+    if refused.is_empty() {
+        return;
+    }
     let mut places: HashMap<String, usize> = HashMap::new();
     for (at, topic) in answered.iter().enumerate() {
         name(topic).map(|name| places.entry(name).or_insert(at));
@@ -179,11 +182,10 @@ fn bound_repeated(groups: &mut Vec<OffsetFetchRequestGroup>) {
     let mut whole = Repeated::new();
     groups.retain(|group| group.topics.is_some() || whole.lets_pass(group.group_id.clone()));
     let mut repeated = Repeated::new();
-    for group in groups {
-        for topic in group.topics.iter_mut().flatten() {
-            let (group_id, name, id) = (&group.group_id, &topic.name, topic.topic_id);
-            let lets_pass = |index: &i32| repeated.lets_pass((group_id.clone(), name.clone(), id, *index));
-            topic.partition_indexes.retain(lets_pass);
+    for OffsetFetchRequestGroup { group_id, topics, .. } in groups {
+        for OffsetFetchRequestTopics { name, topic_id, partition_indexes } in topics.iter_mut().flatten() {
+            let place = |index: i32| (group_id.as_str(), name.as_str(), *topic_id, index);
+            partition_indexes.retain(|index| repeated.lets_pass(place(*index)));
         }
     }
 }

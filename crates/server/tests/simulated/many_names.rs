@@ -9,9 +9,10 @@ use bytes::Bytes;
 use milena_disk::MemoryDisk;
 use milena_protocol::messages::*;
 use milena_protocol::{ErrorCode, Request};
+use milena_server::Running;
 
 use crate::client::{Client, node_with};
-use crate::world::Network;
+use crate::world::{Network, SimWorld};
 
 const TOPIC: &str = "t";
 const GROUP: &str = "g";
@@ -32,6 +33,17 @@ where
     let response = client.ask(&request, version).await;
     assert!(begin.elapsed() < ANSWER_MAX, "{} took {:?}", R::NAME, begin.elapsed());
     response
+}
+
+/// A node with a topic and a group's coordinator, and a client.
+async fn node_with_a_coordinator() -> (Running<SimWorld>, Client) {
+    let network = Arc::new(Network::default());
+    let more = [("offsets.topic.replication.factor", "1"), ("offsets.topic.num.partitions", "1")];
+    let running = node_with(&network, &MemoryDisk::new(), 9001, 1, &more).await;
+    let mut client = Client::connect(&network, 9001);
+    client.create(TOPIC, 1).await;
+    find_coordinator(&mut client).await;
+    (running, client)
 }
 
 /// Asks until the group has a coordinator.
@@ -175,12 +187,7 @@ async fn ask_about_settings(client: &mut Client) {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_with_very_many_names_takes_time_in_proportion() {
-    let network = Arc::new(Network::default());
-    let more = [("offsets.topic.replication.factor", "1"), ("offsets.topic.num.partitions", "1")];
-    let running = node_with(&network, &MemoryDisk::new(), 9001, 1, &more).await;
-    let mut client = Client::connect(&network, 9001);
-    client.create(TOPIC, 1).await;
-    find_coordinator(&mut client).await;
+    let (running, mut client) = node_with_a_coordinator().await;
     ask_about_offsets(&mut client).await;
     ask_about_groups(&mut client).await;
     join_with_many_protocols(&mut client).await;
@@ -192,12 +199,7 @@ async fn a_request_with_very_many_names_takes_time_in_proportion() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_named_a_thousand_times_is_answered_a_few_times() {
-    let network = Arc::new(Network::default());
-    let more = [("offsets.topic.replication.factor", "1"), ("offsets.topic.num.partitions", "1")];
-    let running = node_with(&network, &MemoryDisk::new(), 9001, 1, &more).await;
-    let mut client = Client::connect(&network, 9001);
-    client.create(TOPIC, 1).await;
-    find_coordinator(&mut client).await;
+    let (running, mut client) = node_with_a_coordinator().await;
     let name = |name: &str| vec![name.to_owned(); 1000];
     let describe = DescribeGroupsRequest { groups: name(GROUP), ..Default::default() };
     assert_eq!(client.ask(&describe, 5).await.groups.len(), 8);
