@@ -108,7 +108,7 @@ fn a_group_misses_nothing_of_a_partition_that_it_has_not_begun_to_print() {
     stdout(&server.run_with(&["produce", "t", "--format", "json"], &records));
     let first = server.run(&["consume", "t", "--group", "g", "--from-beginning", "-n", "1"]);
     // The reset policy of the second run is the end.
-    let second = server.run(&["consume", "t", "--group", "g", "-n", "1"]);
+    let second = server.run(&["consume", "t", "--group", "g", "-n", "1", "--timeout-ms", "10000"]);
     let mut both = [first.as_str(), second.as_str()];
     both.sort_unstable();
     assert_eq!(both, ["v0\n", "v1\n"]);
