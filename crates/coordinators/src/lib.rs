@@ -25,6 +25,8 @@ mod decision;
 pub mod group;
 mod log_error;
 mod partition;
+#[cfg(test)]
+mod simulated;
 mod timers;
 pub mod transaction;
 

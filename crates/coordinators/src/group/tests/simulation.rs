@@ -12,7 +12,6 @@
 mod history;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use milena_protocol::messages::{OffsetCommitKey, OffsetCommitValue};
 
@@ -21,10 +20,9 @@ use super::super::planted::Bug;
 use super::super::record;
 use super::*;
 use crate::Reply;
+use crate::simulated::{IS_REPEATED, finds, over_seeds};
 
 const STEPS: u64 = 600;
-/// Seeds within which each planted fault must be found.
-const SEEDS_PER_BUG: u64 = 60;
 const PRODUCERS: u64 = 3;
 
 /// What one client believes.
@@ -108,7 +106,7 @@ impl Simulation {
 
     /// A line of the trace, when one seed is looked at.
     fn tell(&self, what: &str, value: &dyn std::fmt::Debug) {
-        if SEED.is_some() {
+        if IS_REPEATED {
             eprintln!("{} {what}: {value:?}", self.now.0);
         }
     }
@@ -457,25 +455,10 @@ fn run(seed: u64, planted: Option<Bug>) -> u64 {
     simulation.history.generations
 }
 
-/// A seed to be looked at again, and the fault that is planted in it, by its place in [`Bug::OF_CLASSIC`]; or how many seeds
-/// to run. They are read when the tests are built: this crate looks at no environment.
-const SEED: Option<&str> = option_env!("MILENA_SEED");
-const BUG: Option<&str> = option_env!("MILENA_BUG");
-const SEEDS: Option<&str> = option_env!("MILENA_SEEDS");
-
 #[test]
 fn clients_see_what_they_may_see_whatever_happens_below_them() {
-    if let Some(seed) = SEED.and_then(|seed| seed.parse().ok()) {
-        let planted = BUG.and_then(|at| at.parse::<usize>().ok()).and_then(|at| Bug::OF_CLASSIC.get(at).copied());
-        run(seed, planted);
-        return;
-    }
-    let mut generations = 0;
-    for seed in 0..SEEDS.and_then(|count| count.parse().ok()).unwrap_or(150) {
-        let again = format!("MILENA_SEED={seed} cargo test -p milena-coordinators clients_see");
-        let outcome = catch_unwind(|| run(seed, None));
-        generations += outcome.unwrap_or_else(|_| panic!("seed {seed} failed; again: {again}"));
-    }
+    let Some(outcomes) = over_seeds("clients_see", 150, &Bug::OF_CLASSIC, run) else { return };
+    let generations: u64 = outcomes.iter().sum();
     assert!(generations > 1_000, "the runs are of no worth if nothing happens: {generations}");
 }
 
@@ -491,29 +474,8 @@ fn a_seed_gives_the_same_run_again() {
     assert_eq!(log(7), log(7));
 }
 
-/// The first seed in which the fault shows.
-fn found(bug: Bug) -> Option<u64> {
-    (0..SEEDS_PER_BUG).find(|seed| catch_unwind(AssertUnwindSafe(|| run(*seed, Some(bug)))).is_err())
-}
-
-/// One test for each fault, named after it.
-macro_rules! finds {
-    ($($name:ident: $bug:ident,)*) => {
-        $(#[test]
-        fn $name() {
-            let seed = found(Bug::$bug);
-            assert!(seed.is_some(), "{:?} stays hidden in {SEEDS_PER_BUG} seeds", Bug::$bug);
-            eprintln!("{:?} shows in seed {}", Bug::$bug, seed.unwrap_or_default());
-        })*
-
-        #[test]
-        fn each_fault_has_its_test() {
-            assert_eq!(Bug::OF_CLASSIC, [$(Bug::$bug),*]);
-        }
-    };
-}
-
 finds! {
+    run, Bug::OF_CLASSIC,
     finds_an_answer_before_its_commit: AnswerBeforeCommit,
     finds_a_stale_generation_that_is_accepted: StaleGeneration,
     finds_a_commit_without_a_part: CommitWithoutPart,

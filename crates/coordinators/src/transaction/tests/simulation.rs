@@ -14,8 +14,6 @@ mod history;
 mod partitions;
 mod producers;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use milena_base::Random;
 
 use self::history::History;
@@ -24,10 +22,9 @@ use self::producers::{Operation, Producer};
 use super::super::planted::Bug;
 use super::*;
 use crate::Reply;
+use crate::simulated::{IS_REPEATED, finds, over_seeds};
 
 const STEPS: u64 = 900;
-/// Seeds within which each planted fault must be found.
-const SEEDS_PER_BUG: u64 = 60;
 /// Long enough that a producer that is alive ends in time, mostly.
 const PATIENCE_MS: i32 = 20_000;
 const IDS: [&str; 2] = ["a", "b"];
@@ -121,7 +118,7 @@ impl Simulation {
 
     /// A line of the trace, when one seed is looked at.
     fn tell(&self, what: &str, value: &dyn std::fmt::Debug) {
-        if SEED.is_some() {
+        if IS_REPEATED {
             eprintln!("{} {what}: {value:?}", self.now.0);
         }
     }
@@ -447,25 +444,10 @@ fn run(seed: u64, planted: Option<Bug>) -> u64 {
     simulation.history.committed()
 }
 
-/// A seed to be looked at again, and the fault that is planted in it, by its place in [`Bug::ALL`]; or how many seeds
-/// to run. They are read when the tests are built: this crate looks at no environment.
-const SEED: Option<&str> = option_env!("MILENA_SEED");
-const BUG: Option<&str> = option_env!("MILENA_BUG");
-const SEEDS: Option<&str> = option_env!("MILENA_SEEDS");
-
 #[test]
 fn transactions_are_whole_whatever_happens_around_them() {
-    if let Some(seed) = SEED.and_then(|seed| seed.parse().ok()) {
-        let planted = BUG.and_then(|at| at.parse::<usize>().ok()).and_then(|at| Bug::ALL.get(at).copied());
-        run(seed, planted);
-        return;
-    }
-    let mut committed = 0;
-    for seed in 0..SEEDS.and_then(|count| count.parse().ok()).unwrap_or(150) {
-        let again = format!("MILENA_SEED={seed} cargo test -p milena-coordinators transactions_are_whole");
-        let outcome = catch_unwind(|| run(seed, None));
-        committed += outcome.unwrap_or_else(|_| panic!("seed {seed} failed; again: {again}"));
-    }
+    let Some(outcomes) = over_seeds("transactions_are_whole", 150, &Bug::ALL, run) else { return };
+    let committed: u64 = outcomes.iter().sum();
     assert!(committed > 500, "the runs are of no worth if nothing happens: {committed}");
 }
 
@@ -481,29 +463,8 @@ fn a_seed_gives_the_same_run_again() {
     assert_eq!(log(7), log(7));
 }
 
-/// The first seed in which the fault shows.
-fn found(bug: Bug) -> Option<u64> {
-    (0..SEEDS_PER_BUG).find(|seed| catch_unwind(AssertUnwindSafe(|| run(*seed, Some(bug)))).is_err())
-}
-
-/// One test for each fault, named after it.
-macro_rules! finds {
-    ($($name:ident: $bug:ident,)*) => {
-        $(#[test]
-        fn $name() {
-            let seed = found(Bug::$bug);
-            assert!(seed.is_some(), "{:?} stays hidden in {SEEDS_PER_BUG} seeds", Bug::$bug);
-            eprintln!("{:?} shows in seed {}", Bug::$bug, seed.unwrap_or_default());
-        })*
-
-        #[test]
-        fn each_fault_has_its_test() {
-            assert_eq!(Bug::ALL, [$(Bug::$bug),*]);
-        }
-    };
-}
-
 finds! {
+    run, Bug::ALL,
     finds_an_answer_before_its_commit: AnswerBeforeCommit,
     finds_markers_that_are_lost_on_reload: MarkersLostOnReload,
     finds_a_stale_epoch_that_ends_a_transaction: StaleEpochEnds,

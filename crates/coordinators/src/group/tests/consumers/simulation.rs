@@ -6,14 +6,12 @@
 //! * an instance that returns has what it had, and its double stays out;
 //! * left alone, everybody comes to own its target, and together they own everything.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use milena_protocol::messages::RemoveTopicRecord;
 
 use super::super::super::planted::Bug;
 use super::*;
+use crate::simulated::{finds, over_seeds};
 
-const SEEDS_PER_BUG: u64 = 60;
 pub(in crate::group::tests) const MEMBERS_MAX: usize = 6;
 
 /// What one member believes.
@@ -327,33 +325,13 @@ fn run(seed: u64, planted: Option<Bug>) -> i64 {
 
 #[test]
 fn consumer_groups_survive_random_members_lost_answers_and_crashes() {
-    let mut epochs = 0;
-    for seed in 0..60 {
-        let outcome = catch_unwind(|| run(seed, None));
-        epochs += outcome.unwrap_or_else(|_| panic!("seed {seed} failed"));
-    }
+    let Some(outcomes) = over_seeds("consumer_groups_survive", 60, &Bug::OF_CONSUMERS, run) else { return };
+    let epochs: i64 = outcomes.iter().sum();
     assert!(epochs > 2_000, "the runs are of no worth if nothing happens: {epochs}");
 }
 
-/// One test for each fault, named after it.
-macro_rules! finds {
-    ($($name:ident: $bug:ident,)*) => {
-        $(#[test]
-        fn $name() {
-            let is_found = |seed: &u64| catch_unwind(AssertUnwindSafe(|| run(*seed, Some(Bug::$bug)))).is_err();
-            let seed = (0..SEEDS_PER_BUG).find(is_found);
-            assert!(seed.is_some(), "{:?} stays hidden in {SEEDS_PER_BUG} seeds", Bug::$bug);
-            eprintln!("{:?} shows in seed {}", Bug::$bug, seed.unwrap_or_default());
-        })*
-
-        #[test]
-        fn each_fault_of_consumer_groups_has_its_test() {
-            assert_eq!(Bug::OF_CONSUMERS, [$(Bug::$bug),*]);
-        }
-    };
-}
-
 finds! {
+    run, Bug::OF_CONSUMERS,
     finds_a_partition_that_is_granted_while_it_is_held: GrantedWhileHeld,
     finds_an_epoch_before_its_partitions_are_given_back: EpochBeforeGivenBack,
     finds_a_previous_epoch_that_is_fenced: PreviousEpochFenced,

@@ -13,15 +13,13 @@
 //! is behind loses everything at once, and learns of it with its next request; and if the group goes up again before it
 //! has a new generation, members are taken for owners of what they were meant to have, until they sync.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::super::super::classic::State;
 use super::super::super::planted::Bug;
 use super::super::consumers::SESSION;
 use super::super::consumers::simulation::{MEMBERS_MAX, Play};
 use super::*;
+use crate::simulated::{finds, over_seeds};
 
-const SEEDS_PER_BUG: u64 = 60;
 const CLASSIC_MEMBERS_MAX: usize = 4;
 /// Steps until the consumers come or go.
 const TIDE: usize = 50;
@@ -574,34 +572,14 @@ fn run(seed: u64, planted: Option<Bug>) -> (u32, u32) {
 
 #[test]
 fn groups_survive_members_of_both_protocols_and_every_change_of_kind() {
-    let (mut upgrades, mut downgrades) = (0, 0);
-    for seed in 0..60 {
-        let outcome = catch_unwind(|| run(seed, None));
-        let (ups, downs) = outcome.unwrap_or_else(|_| panic!("seed {seed} failed"));
-        (upgrades, downgrades) = (upgrades + ups, downgrades + downs);
-    }
+    let Some(outcomes) = over_seeds("groups_survive_members", 60, &Bug::OF_MIGRATIONS, run) else { return };
+    let upgrades: u32 = outcomes.iter().map(|(ups, _)| ups).sum();
+    let downgrades: u32 = outcomes.iter().map(|(_, downs)| downs).sum();
     assert!(upgrades > 100 && downgrades > 100, "of no worth if nothing happens: {upgrades} up, {downgrades} down");
 }
 
-/// One test for each fault, named after it.
-macro_rules! finds {
-    ($($name:ident: $bug:ident,)*) => {
-        $(#[test]
-        fn $name() {
-            let is_found = |seed: &u64| catch_unwind(AssertUnwindSafe(|| run(*seed, Some(Bug::$bug)))).is_err();
-            let seed = (0..SEEDS_PER_BUG).find(is_found);
-            assert!(seed.is_some(), "{:?} stays hidden in {SEEDS_PER_BUG} seeds", Bug::$bug);
-            eprintln!("{:?} shows in seed {}", Bug::$bug, seed.unwrap_or_default());
-        })*
-
-        #[test]
-        fn each_fault_of_migrations_has_its_test() {
-            assert_eq!(Bug::OF_MIGRATIONS, [$(Bug::$bug),*]);
-        }
-    };
-}
-
 finds! {
+    run, Bug::OF_MIGRATIONS,
     finds_parts_that_an_upgrade_forgets: UpgradeForgetsParts,
     finds_an_upgrade_to_another_generation: UpgradeLosesGeneration,
     finds_whoever_waits_on_in_a_group_that_is_gone: WaitersForgotten,
