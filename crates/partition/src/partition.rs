@@ -72,9 +72,9 @@ impl<D: Disk> Partition<D> {
     }
 
     /// Leads from now on in `epoch`. The same epoch again changes nothing; an older one is refused.
-    pub fn lead(&mut self, epoch: LeaderEpoch) -> Result<(), AppendError> {
+    pub fn lead(&mut self, epoch: LeaderEpoch) -> Result<(), LeadershipError> {
         if epoch < self.epoch {
-            return Err(AppendError::FencedLeaderEpoch { given: epoch, current: self.epoch });
+            return Err(LeadershipError::FencedLeaderEpoch { given: epoch, current: self.epoch });
         }
         if epoch > self.epoch || !self.leads {
             self.epoch = epoch;
@@ -136,11 +136,11 @@ impl<D: Disk> Partition<D> {
     /// [`Voucher::Verified`]; `None` where it has begun already, so that [`Voucher::Wanted`] is enough.
     ///
     /// # Errors
-    /// [`AppendError::NotLeader`], or [`AppendError::InvalidProducerEpoch`] where a newer epoch was seen.
+    /// [`LeadershipError::NotLeader`], or [`AppendError::InvalidProducerEpoch`] where a newer epoch was seen.
     pub fn question(&mut self, now: Millis, beginning: &Beginning) -> Result<Option<Guard>, AppendError> {
         match self.leads {
             true => self.producers.question(now, beginning),
-            false => Err(AppendError::NotLeader),
+            false => Err(LeadershipError::NotLeader.into()),
         }
     }
 
@@ -157,17 +157,7 @@ impl<D: Disk> Partition<D> {
         if self.offline {
             return Err(AppendError::Disk(offline()));
         }
-        if let Some(given) = expected {
-            let current = self.epoch;
-            match given.cmp(&current) {
-                Ordering::Less => return Err(AppendError::FencedLeaderEpoch { given, current }),
-                Ordering::Greater => return Err(AppendError::UnknownLeaderEpoch { given, current }),
-                Ordering::Equal => {}
-            }
-        }
-        if !self.leads {
-            return Err(AppendError::NotLeader);
-        }
+        self.check_leadership(expected)?;
         let (size_bytes, segment_bytes) = (batch.size_bytes(), self.log.settings().segment_bytes);
         if size_bytes as u64 > segment_bytes.into() {
             return Err(AppendError::LargerThanSegment { size_bytes, segment_bytes });
@@ -225,7 +215,7 @@ impl<D: Disk> Partition<D> {
 
     /// Finds the batches from an offset on.
     pub fn read(&mut self, request: &ReadRequest) -> Result<ReadInfo<D::File>, ReadError> {
-        self.check_reader(request.current_leader_epoch)?;
+        self.check_leadership(request.current_leader_epoch)?;
         let marks = self.marks();
         if let Some(diverging) = self.divergence(request, &marks)? {
             return Ok(ReadInfo { slice: Slice::Empty, marks, diverging: Some(diverging), aborted: None });
@@ -265,16 +255,16 @@ impl<D: Disk> Partition<D> {
         Ok(found.into_iter().map(public).collect())
     }
 
-    fn check_reader(&self, given: Option<LeaderEpoch>) -> Result<(), ReadError> {
-        if let Some(given) = given {
-            let current = self.epoch;
-            match given.cmp(&current) {
-                Ordering::Less => return Err(ReadError::FencedLeaderEpoch { given, current }),
-                Ordering::Greater => return Err(ReadError::UnknownLeaderEpoch { given, current }),
-                Ordering::Equal => {}
-            }
+    /// Whether this replica leads, in the epoch that the caller knows if it names one.
+    fn check_leadership(&self, given: Option<LeaderEpoch>) -> Result<(), LeadershipError> {
+        let current = self.epoch;
+        let given = given.unwrap_or(current);
+        match given.cmp(&current) {
+            Ordering::Less => Err(LeadershipError::FencedLeaderEpoch { given, current }),
+            Ordering::Greater => Err(LeadershipError::UnknownLeaderEpoch { given, current }),
+            Ordering::Equal if self.leads => Ok(()),
+            Ordering::Equal => Err(LeadershipError::NotLeader),
         }
-        if self.leads { Ok(()) } else { Err(ReadError::NotLeader) }
     }
 
     /// How often the log was cut: see [`Slice::File`].
@@ -290,7 +280,7 @@ impl<D: Disk> Partition<D> {
         isolation: Isolation,
         current_leader_epoch: Option<LeaderEpoch>,
     ) -> Result<Option<FoundOffset>, ReadError> {
-        self.check_reader(current_leader_epoch)?;
+        self.check_leadership(current_leader_epoch)?;
         let marks = self.marks();
         let end = match isolation {
             Isolation::ReadUncommitted => marks.high_watermark,
@@ -327,7 +317,7 @@ impl<D: Disk> Partition<D> {
         epoch: LeaderEpoch,
         current_leader_epoch: Option<LeaderEpoch>,
     ) -> Result<Option<EpochEnd>, ReadError> {
-        self.check_reader(current_leader_epoch)?;
+        self.check_leadership(current_leader_epoch)?;
         Ok(self.log.epochs().end_of(epoch, self.log.log_end()))
     }
 

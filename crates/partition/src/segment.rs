@@ -83,30 +83,13 @@ impl<D: Disk> Segment<D> {
         jitter_ms: i64,
         now: Millis,
     ) -> io::Result<Segment<D>> {
-        let path = |suffix| names::file(dir, base_offset, suffix);
-        let file = disk.open(&path(names::LOG))?;
+        let file = disk.open(&names::file(dir, base_offset, names::LOG))?;
         file.truncate(0)?;
         if settings.preallocate {
             file.truncate(settings.segment_bytes.into())?;
         }
-        remove_if_there(disk, &path(names::TRANSACTION_INDEX))?;
-        Ok(Segment {
-            base_offset,
-            size_bytes: 0,
-            has_transaction_index: false,
-            is_dirty: true,
-            is_index_dirty: true,
-            offsets: Index::create(disk, path(names::OFFSET_INDEX), settings.index_bytes_max)?,
-            times: Index::create(disk, path(names::TIME_INDEX), settings.index_bytes_max)?,
-            jitter_ms,
-            dir: dir.to_owned(),
-            file: Some(Arc::new(file)),
-            created: now,
-            first_timestamp: None,
-            newest: TimestampOffset { timestamp: Millis::NONE, offset: base_offset },
-            bytes_since_index: 0,
-            recent: VecDeque::new(),
-        })
+        let empty = Segment::rebuild(disk, dir, base_offset, settings, jitter_ms, now)?;
+        Ok(Segment { file: Some(Arc::new(file)), ..empty })
     }
 
     /// A segment whose files were left in order.

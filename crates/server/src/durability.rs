@@ -6,7 +6,7 @@
 //!      append 10-19, 20-29 (wait)           ── flush begins ──► 10-29 are durable
 //! ```
 
-use milena_partition::AppendError;
+use milena_partition::LeadershipError;
 use milena_protocol::Offset;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -100,13 +100,13 @@ impl Durability {
     /// Returns when the records are on the device.
     ///
     /// # Errors
-    /// [`Refused::Offline`] if they may never be: a flush failed, or the replica was closed. [`AppendError::NotLeader`] if the
+    /// [`Refused::Offline`] if they may never be: a flush failed, or the replica was closed. [`LeadershipError::NotLeader`] if the
     /// log was cut before them, as it is where another replica leads now.
     pub async fn wait(self) -> Result<(), Refused> {
         let Durability { mut reached, cuts, end } = self;
         let is_cut = |reached: &Reached| reached.cuts != cuts && end > reached.cut_to;
         match reached.wait_for(|reached| reached.failed || reached.end >= end || is_cut(reached)).await {
-            Ok(reached) if is_cut(&reached) => Err(Refused::Append(AppendError::NotLeader)),
+            Ok(reached) if is_cut(&reached) => Err(Refused::Append(LeadershipError::NotLeader.into())),
             Ok(reached) if reached.end >= end => Ok(()),
             // The sender is gone with its replica.
             Ok(_) | Err(_) => Err(Refused::Offline),
@@ -116,6 +116,8 @@ impl Durability {
 
 #[cfg(test)]
 mod tests {
+    use milena_partition::AppendError;
+
     use super::*;
 
     #[tokio::test]
@@ -151,7 +153,7 @@ mod tests {
         let (kept, cut) = (flushes.durability(Offset(5)), flushes.durability(Offset(20)));
         assert!(!flushes.done(Offset(8), Offset(8)), "the log was cut to 8: there is nothing more to flush");
         kept.wait().await.expect("durable");
-        assert!(matches!(cut.wait().await, Err(Refused::Append(AppendError::NotLeader))));
+        assert!(matches!(cut.wait().await, Err(Refused::Append(AppendError::Leadership(LeadershipError::NotLeader)))));
         // Others stand in their place now.
         assert!(flushes.ask(Offset(20)));
         let others = flushes.durability(Offset(20));

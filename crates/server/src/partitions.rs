@@ -14,8 +14,8 @@ use bytes::Bytes;
 use milena_base::{Disk, Millis};
 use milena_partition::{
     AppendError, Appended, CompressionType, DeleteRecordsError, EpochEnd, FoundOffset, InvalidBatch, Isolation,
-    LOOKUP_BYTES_MAX, LogSettings, Marks, OffsetSpec, Origin, Partition, ReadError, ReadInfo, ReadRequest, Rules,
-    ValidBatch, Voucher, is_disk_full, validate, working_bytes,
+    LOOKUP_BYTES_MAX, LeadershipError, LogSettings, Marks, OffsetSpec, Origin, Partition, ReadError, ReadInfo,
+    ReadRequest, Rules, ValidBatch, Voucher, is_disk_full, validate, working_bytes,
 };
 use milena_protocol::{ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
 use parking_lot::{Mutex, RwLock};
@@ -65,9 +65,7 @@ impl Refused {
         match self {
             Refused::Invalid(invalid) => invalid.code,
             Refused::Append(error) => match error {
-                AppendError::NotLeader => ErrorCode::NotLeaderOrFollower,
-                AppendError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
-                AppendError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+                AppendError::Leadership(error) => leadership_code(*error),
                 AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
                 AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
                 AppendError::TransactionState(_) | AppendError::NeedsVerification(_) => ErrorCode::InvalidTxnState,
@@ -78,6 +76,15 @@ impl Refused {
             },
             Refused::Offline => ErrorCode::KafkaStorageError,
         }
+    }
+}
+
+/// The code for a caller that means another leader.
+pub(crate) fn leadership_code(error: LeadershipError) -> ErrorCode {
+    match error {
+        LeadershipError::NotLeader => ErrorCode::NotLeaderOrFollower,
+        LeadershipError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+        LeadershipError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
     }
 }
 

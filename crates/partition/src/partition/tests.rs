@@ -102,20 +102,26 @@ fn epochs_fence_appends_and_reads() {
     let (_, mut partition) = fresh(small());
     fill(&mut partition, 1);
     partition.lead(LeaderEpoch(5)).unwrap();
-    assert!(matches!(partition.lead(LeaderEpoch(4)), Err(AppendError::FencedLeaderEpoch { .. })));
+    assert!(matches!(partition.lead(LeaderEpoch(4)), Err(LeadershipError::FencedLeaderEpoch { .. })));
     let settings = partition.settings().clone();
     let name = topic_partition();
     let rules = Rules::new(&settings, &name, Origin::Coordinator);
     let valid = validate(batch(&records(1, 0), &BatchOptions::default()), &rules, Millis(0)).unwrap();
     let mut append = |epoch| partition.append(Millis(0), &valid, Some(LeaderEpoch(epoch)), Voucher::NotNeeded);
-    assert!(matches!(append(4), Err(AppendError::FencedLeaderEpoch { .. })));
-    assert!(matches!(append(6), Err(AppendError::UnknownLeaderEpoch { .. })));
+    assert!(matches!(append(4), Err(AppendError::Leadership(LeadershipError::FencedLeaderEpoch { .. }))));
+    assert!(matches!(append(6), Err(AppendError::Leadership(LeadershipError::UnknownLeaderEpoch { .. }))));
     assert_eq!(append(5).unwrap().base_offset, Offset(2));
     let asked = |epoch| ReadRequest { current_leader_epoch: Some(LeaderEpoch(epoch)), ..request(Offset(0), 10) };
-    assert!(matches!(partition.read(&asked(4)), Err(ReadError::FencedLeaderEpoch { .. })));
-    assert!(matches!(partition.read(&asked(6)), Err(ReadError::UnknownLeaderEpoch { .. })));
+    assert!(matches!(partition.read(&asked(4)), Err(ReadError::Leadership(LeadershipError::FencedLeaderEpoch { .. }))));
+    assert!(matches!(
+        partition.read(&asked(6)),
+        Err(ReadError::Leadership(LeadershipError::UnknownLeaderEpoch { .. }))
+    ));
     partition.resign();
-    assert!(matches!(partition.append(Millis(0), &valid, None, Voucher::NotNeeded), Err(AppendError::NotLeader)));
+    assert!(matches!(
+        partition.append(Millis(0), &valid, None, Voucher::NotNeeded),
+        Err(AppendError::Leadership(LeadershipError::NotLeader))
+    ));
 }
 
 #[test]

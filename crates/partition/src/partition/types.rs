@@ -141,9 +141,9 @@ pub struct Appended {
     pub rolled: bool,
 }
 
-/// Why an append is refused. Nothing was written, but for `Disk`, after which the partition is offline.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
+/// Why a replica is not the leader that a caller means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LeadershipError {
     /// This replica does not lead.
     #[error("not the leader")]
     NotLeader,
@@ -163,6 +163,14 @@ pub enum AppendError {
         /// Ours.
         current: LeaderEpoch,
     },
+}
+
+/// Why an append is refused. Nothing was written, but for `Disk`, after which the partition is offline.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// This replica is not the leader that is meant.
+    #[error(transparent)]
+    Leadership(#[from] LeadershipError),
     /// A producer's records do not follow its last ones.
     #[error("producer {producer} sent sequence {given} after {last}")]
     OutOfOrderSequence {
@@ -328,25 +336,9 @@ pub struct EpochEnd {
 /// Why a read is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// This replica does not lead.
-    #[error("not the leader")]
-    NotLeader,
-    /// The reader knows an old leader epoch.
-    #[error("leader epoch {given} is older than {current}")]
-    FencedLeaderEpoch {
-        /// The reader's.
-        given: LeaderEpoch,
-        /// Ours.
-        current: LeaderEpoch,
-    },
-    /// The reader knows a leader epoch that we have not heard of.
-    #[error("leader epoch {given} is newer than {current}")]
-    UnknownLeaderEpoch {
-        /// The reader's.
-        given: LeaderEpoch,
-        /// Ours.
-        current: LeaderEpoch,
-    },
+    /// This replica is not the leader that is meant.
+    #[error(transparent)]
+    Leadership(#[from] LeadershipError),
     /// Before the log start or behind the log end.
     #[error("offset {offset} is not between {log_start} and {log_end}")]
     OutOfRange {

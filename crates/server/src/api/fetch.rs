@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::answer::FileRange;
 use crate::api::metadata::View;
 use crate::dispatch::{Call, Outcome};
-use crate::partitions::{Hosted, Replica, Waiting};
+use crate::partitions::{Hosted, Replica, Waiting, leadership_code};
 use crate::sessions::{Context, NO_SESSION, Told, TopicKey, Wanted};
 use crate::watch::Watch;
 use crate::world::World;
@@ -273,9 +273,7 @@ fn replica_of<W: World>(call: &Call<'_, W>, wanted: &Wanted) -> Result<Arc<Repli
 /// The code that a reader is told.
 pub(crate) fn code(error: &ReadError) -> ErrorCode {
     match error {
-        ReadError::NotLeader => ErrorCode::NotLeaderOrFollower,
-        ReadError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
-        ReadError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+        ReadError::Leadership(error) => leadership_code(*error),
         ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReadError::OffsetNotAvailable => ErrorCode::OffsetNotAvailable,
         ReadError::Disk(_) => ErrorCode::KafkaStorageError,

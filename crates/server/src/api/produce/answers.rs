@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use milena_base::Millis;
-use milena_partition::{AppendError, Appended};
+use milena_partition::{AppendError, Appended, LeadershipError};
 use milena_protocol::messages::produce_response::{BatchIndexAndErrorMessage, PartitionProduceResponse};
 use milena_protocol::{ErrorCode, Offset};
 
@@ -68,7 +68,11 @@ pub(super) fn refused_answer<D: milena_base::Disk>(
             }
         }
         // The errors that Kafka expects; what it does not expect has the log start, but never a message.
-        Refused::Append(AppendError::NotLeader | AppendError::LargerThanSegment { .. } | AppendError::Disk(_)) => {}
+        Refused::Append(
+            AppendError::Leadership(LeadershipError::NotLeader)
+            | AppendError::LargerThanSegment { .. }
+            | AppendError::Disk(_),
+        ) => {}
         Refused::Append(_) => {
             answer.log_start_offset = replica.marks().map_or(Offset::NONE, |marks| marks.log_start).0;
         }
