@@ -24,3 +24,20 @@ python_with() {
     fi
     echo "$folder/bin/python"
 }
+
+# franz_go_test PATTERN [REMARK]: franz-go's own tests of that name, unchanged, against the broker $broker; a line with the remark
+# for each part that passed, which are counted in $passed.
+franz_go_test() {
+    local log=$CACHE/$(basename "$here").test
+    export KGO_SEEDS=$broker KGO_TEST_RF=1 KGO_TEST_RECORDS=20000 KGO_TEST_MAX_TOPIC_PARTS=7 KGO_LOG_LEVEL=none
+    if ! (cd "$interop/franz-go" && go test github.com/twmb/franz-go/pkg/kgo -run "$1" -v -count=1 -timeout 300s) > "$log" 2>&1; then
+        tail -n 30 "$log"
+        echo "$passed passed, 1 failed"
+        exit 1
+    fi
+    local parts
+    parts=$(sed -n "s/^    --- PASS: \\(Test[^ ]*\\).*/ok     \\1${2:+ $2}/p" "$log")
+    [ -n "$parts" ] || { echo "$passed passed, 1 failed"; exit 1; }
+    echo "$parts"
+    passed=$((passed + $(wc -l <<< "$parts")))
+}
