@@ -3,7 +3,7 @@
 //! One request is worked on at a time, so answers keep the order of their requests (trap 7 of Kafka's wire: a
 //! later answer never overtakes a long poll). Only consecutive Produce requests overlap: the next is appended while
 //! the records of the former are on their way to the device ([`Pipeline`]). Requests that arrived together are
-//! answered in one write.
+//! answered in one write, until the connection has had its share of the core ([`share`]).
 
 use std::future::{Future, poll_fn, ready};
 use std::net::SocketAddr;
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use milena_base::Disk;
 use milena_protocol::ApiKey;
 use tokio::io::AsyncRead;
+use tokio::task::coop::{has_budget_remaining, unconstrained};
 use tracing::{debug, warn};
 
 use crate::answer::Output;
@@ -22,6 +23,7 @@ use crate::dispatch::{Outcome, Progress, dispatch};
 use crate::frames::{FrameError, Frames, RequestFrame};
 use crate::node::Node;
 use crate::pipeline::Pipeline;
+use crate::share;
 use crate::world::World;
 
 /// What is known about a connection besides its bytes.
@@ -139,10 +141,28 @@ impl<W: World> Connection<W> {
         let size_bytes = frame.bytes.len();
         let progress = self.dispatch(frame.bytes, key).await?;
         drop(frame.reservation);
+        let mut handled_bytes = size_bytes;
         match progress {
-            Progress::Done(outcome) if self.pipeline.is_empty() => return self.settle(outcome).await,
-            Progress::Done(outcome) => self.pipeline.push(Box::pin(ready(outcome)), size_bytes),
+            Progress::Done(outcome) => {
+                handled_bytes += outcome.memory_bytes();
+                match self.pipeline.is_empty() {
+                    true => self.settle(outcome).await?,
+                    false => self.pipeline.push(Box::pin(ready(outcome)), size_bytes),
+                }
+            }
             Progress::Appended(later) => self.pipeline.push(later, size_bytes),
+        }
+        self.draw(share::units_of(handled_bytes)).await
+    }
+
+    /// Draws on the connection's share of its core. When that is used up, what is owed leaves first, then others have
+    /// their turn.
+    async fn draw(&mut self, units: usize) -> Result<(), End> {
+        for _ in 0..units {
+            if !has_budget_remaining() {
+                unconstrained(self.flush()).await?;
+            }
+            share::unit().await;
         }
         Ok(())
     }
