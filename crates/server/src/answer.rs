@@ -28,6 +28,23 @@ const PACE_BYTES: usize = 1 << 20;
 /// What an idle connection keeps of its output buffer.
 const IDLE_OUTPUT_BYTES: usize = 4 * 1024;
 
+/// Why an answer was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The peer is gone, or the way to it.
+    #[error(transparent)]
+    Peer(io::Error),
+    /// The peer took nothing for too long.
+    #[error("the reader has taken nothing for {} s", .0.as_secs())]
+    Stalled(Duration),
+    /// The peer took too little while others waited for the memory that its answers hold.
+    #[error("the reader is too slow (less than 1 MiB in 10 s), and others wait for memory")]
+    Slow,
+    /// What had been promised cannot be read.
+    #[error("a log segment cannot be read: {0}")]
+    Disk(io::Error),
+}
+
 /// A range of a log segment, read when the answer is sent.
 pub struct FileRange<D: Disk> {
     /// The segment's file; held open until it is sent, even if the segment is deleted meanwhile.
@@ -83,7 +100,7 @@ impl Output {
         node: &Node<W>,
         stream: &mut S,
         answer: Answer<W::Disk>,
-    ) -> io::Result<()> {
+    ) -> Result<(), SendError> {
         let answers = &node.memory.answers;
         for segment in answer.segments {
             match segment {
@@ -102,7 +119,7 @@ impl Output {
         stream: &mut S,
         bytes: &Bytes,
         has_room: bool,
-    ) -> io::Result<()> {
+    ) -> Result<(), SendError> {
         if self.filled + bytes.len() > self.capacity(answers, bytes.len()) {
             self.flush(answers, stream).await?;
         }
@@ -137,7 +154,7 @@ impl Output {
         node: &Node<W>,
         stream: &mut S,
         range: &FileRange<W::Disk>,
-    ) -> io::Result<()> {
+    ) -> Result<(), SendError> {
         let answers = &node.memory.answers;
         let mut sent = 0;
         while sent < range.size_bytes {
@@ -149,7 +166,8 @@ impl Output {
             }
             let wanted = (range.size_bytes - sent).min(capacity - self.filled);
             let position = range.position + sent as u64;
-            let read = match range.file.read_cached_at(self.next(wanted), position)? {
+            let cached = range.file.read_cached_at(self.next(wanted), position).map_err(SendError::Disk)?;
+            let read = match cached {
                 Some(read) if read > 0 => read,
                 _ => self.read_cold::<W>(&*node.world, range, position, wanted).await?,
             };
@@ -166,7 +184,7 @@ impl Output {
         range: &FileRange<W::Disk>,
         position: u64,
         wanted: usize,
-    ) -> io::Result<usize> {
+    ) -> Result<usize, SendError> {
         let (file, place) = (Arc::clone(&range.file), self.filled..self.filled + wanted);
         let mut buffer = std::mem::take(&mut self.buffer);
         let (buffer, read) = on_pool(world, move || {
@@ -175,15 +193,17 @@ impl Output {
         })
         .await;
         self.buffer = buffer;
-        match read? {
+        match read.map_err(SendError::Disk)? {
             // The size was promised in the frame already: the connection cannot go on.
-            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a log segment is shorter than its index says")),
+            0 => {
+                Err(SendError::Disk(io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than its index says")))
+            }
             read => Ok(read),
         }
     }
 
     /// Writes everything collected so far.
-    pub async fn flush<S: AsyncWrite + Unpin>(&mut self, answers: &Answers, stream: &mut S) -> io::Result<()> {
+    pub async fn flush<S: AsyncWrite + Unpin>(&mut self, answers: &Answers, stream: &mut S) -> Result<(), SendError> {
         // What could not be written is not tried again: nobody knows how much of it has arrived.
         let filled = std::mem::take(&mut self.filled);
         let has_room = self.room.is_some();
@@ -206,23 +226,23 @@ async fn write<S: AsyncWrite + Unpin>(
     mut bytes: &[u8],
     stall_max: Duration,
     answers: Option<&Answers>,
-) -> io::Result<()> {
+) -> Result<(), SendError> {
     let mut paced = Pace { since: Instant::now(), bytes: 0 };
     let mut stalled_since = paced.since;
     while !bytes.is_empty() {
         match timeout(PACE.min(stall_max), stream.write(bytes)).await {
-            Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(Ok(0)) => return Err(SendError::Peer(io::ErrorKind::WriteZero.into())),
             Ok(Ok(written)) => {
                 bytes = &bytes[written..];
                 paced.bytes += written;
                 stalled_since = Instant::now();
             }
-            Ok(Err(error)) => return Err(error),
-            Err(_) if stalled_since.elapsed() >= stall_max => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(Err(error)) => return Err(SendError::Peer(error)),
+            Err(_) if stalled_since.elapsed() >= stall_max => return Err(SendError::Stalled(stall_max)),
             Err(_) => {}
         }
         if paced.is_missed() && answers.is_some_and(Answers::is_wanted) {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the reader is too slow, and others wait for memory"));
+            return Err(SendError::Slow);
         }
     }
     Ok(())

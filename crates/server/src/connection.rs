@@ -3,7 +3,7 @@
 //! One request is worked on at a time, so answers keep the order of their requests (trap 7 of Kafka's wire: a
 //! later answer never overtakes a long poll). Only consecutive Produce requests overlap: the next is appended while
 //! the records of the former are on their way to the device ([`Pipeline`]). Requests that arrived together are
-//! answered in one write.
+//! answered in one write, until the connection has had its share of the core ([`share`]).
 
 use std::future::{Future, poll_fn, ready};
 use std::net::SocketAddr;
@@ -15,13 +15,15 @@ use bytes::Bytes;
 use milena_base::Disk;
 use milena_protocol::ApiKey;
 use tokio::io::AsyncRead;
+use tokio::task::coop::{has_budget_remaining, unconstrained};
 use tracing::{debug, warn};
 
-use crate::answer::Output;
+use crate::answer::{Output, SendError};
 use crate::dispatch::{Outcome, Progress, dispatch};
 use crate::frames::{FrameError, Frames, RequestFrame};
 use crate::node::Node;
 use crate::pipeline::Pipeline;
+use crate::share;
 use crate::world::World;
 
 /// What is known about a connection besides its bytes.
@@ -45,27 +47,36 @@ pub async fn run<W: World>(node: Arc<Node<W>>, stream: W::Stream, peer: Peer) {
         () = node.stopping() => return,
     };
     let peer = connection.peer.address;
-    match end {
-        End::Peer(FrameError::Closed | FrameError::Idle | FrameError::Io(_)) => {
-            debug!(%peer, ?end, "connection closed");
-        }
-        End::Peer(_) | End::Refused(_) => {
-            if let Some(unsaid) = node.offenders.say(peer.ip(), node.world.now()) {
-                warn!(%peer, reason = %end, unsaid, "connection refused");
-            }
-        }
+    if end.is_usual() {
+        debug!(%peer, ?end, "connection closed");
+    } else if let Some(unsaid) = node.offenders.say(peer.ip(), node.world.now()) {
+        warn!(%peer, reason = %end, unsaid, "connection cut off");
     }
 }
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum End {
-    /// The peer, or the way to it.
+    /// No further request comes.
     #[error(transparent)]
-    Peer(#[from] FrameError),
+    Receiving(#[from] FrameError),
+    /// The answers do not reach the peer.
+    #[error(transparent)]
+    Sending(#[from] SendError),
     /// We did not want to go on.
     #[error("{0}")]
     Refused(String),
+}
+
+impl End {
+    /// Whether it was the peer that left. Otherwise we ended it, and say so.
+    fn is_usual(&self) -> bool {
+        match self {
+            End::Receiving(error) => error.is_usual(),
+            End::Sending(error) => matches!(error, SendError::Peer(_)),
+            End::Refused(_) => false,
+        }
+    }
 }
 
 /// A connection with what came in and what has to go out.
@@ -139,10 +150,28 @@ impl<W: World> Connection<W> {
         let size_bytes = frame.bytes.len();
         let progress = self.dispatch(frame.bytes, key).await?;
         drop(frame.reservation);
+        let mut handled_bytes = size_bytes;
         match progress {
-            Progress::Done(outcome) if self.pipeline.is_empty() => return self.settle(outcome).await,
-            Progress::Done(outcome) => self.pipeline.push(Box::pin(ready(outcome)), size_bytes),
+            Progress::Done(outcome) => {
+                handled_bytes += outcome.memory_bytes();
+                match self.pipeline.is_empty() {
+                    true => self.settle(outcome).await?,
+                    false => self.pipeline.push(Box::pin(ready(outcome)), size_bytes),
+                }
+            }
             Progress::Appended(later) => self.pipeline.push(later, size_bytes),
+        }
+        self.draw(share::units_of(handled_bytes)).await
+    }
+
+    /// Draws on the connection's share of its core. When that is used up, what is owed leaves first, then others have
+    /// their turn.
+    async fn draw(&mut self, units: usize) -> Result<(), End> {
+        for _ in 0..units {
+            if !has_budget_remaining() {
+                unconstrained(self.flush()).await?;
+            }
+            share::unit().await;
         }
         Ok(())
     }
@@ -158,7 +187,7 @@ impl<W: World> Connection<W> {
         if let Some(progress) = at_once.await {
             return Ok(progress);
         }
-        output.flush(&node.memory.answers, stream).await.map_err(FrameError::Io)?;
+        output.flush(&node.memory.answers, stream).await?;
         match may_wait_long(key) {
             true => Ok(wait_for(pending, stream, frames).await?),
             // What the peer has sent is done, also if it went away since.
@@ -177,10 +206,7 @@ impl<W: World> Connection<W> {
 
     async fn settle(&mut self, outcome: Outcome<W::Disk>) -> Result<(), End> {
         match outcome {
-            Outcome::Answer(answer) => {
-                let sent = self.output.send(&self.node, &mut self.stream, answer).await;
-                sent.map_err(|error| FrameError::Io(error).into())
-            }
+            Outcome::Answer(answer) => Ok(self.output.send(&self.node, &mut self.stream, answer).await?),
             Outcome::Silence => Ok(()),
             Outcome::Close(reason) => {
                 // Answers to earlier requests still belong to the peer.
@@ -191,8 +217,7 @@ impl<W: World> Connection<W> {
     }
 
     async fn flush(&mut self) -> Result<(), End> {
-        let flushed = self.output.flush(&self.node.memory.answers, &mut self.stream).await;
-        Ok(flushed.map_err(FrameError::Io)?)
+        Ok(self.output.flush(&self.node.memory.answers, &mut self.stream).await?)
     }
 }
 

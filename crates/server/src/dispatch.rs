@@ -74,6 +74,16 @@ pub enum Outcome<D: Disk> {
     Close(String),
 }
 
+impl<D: Disk> Outcome<D> {
+    /// Bytes of the answer that are held in memory.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Outcome::Answer(answer) => answer.memory_bytes(),
+            Outcome::Silence | Outcome::Close(_) => 0,
+        }
+    }
+}
+
 /// What will become of a request, whatever happens to its connection meanwhile.
 pub type Later<D> = Pin<Box<dyn Future<Output = Outcome<D>> + Send>>;
 

@@ -39,12 +39,25 @@ pub enum FrameError {
         /// `socket.request.max.bytes`.
         size_bytes_max: usize,
     },
-    /// Nothing came for too long.
+    /// Nothing came for too long between two frames.
     #[error("idle for too long")]
     Idle,
+    /// A frame that had begun went on too slowly.
+    #[error("a frame comes in too slowly (less than 1 MiB, and not its end, in 10 s)")]
+    Slow,
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl FrameError {
+    /// Whether the peer left, or was idle as long as it may be: nothing that anybody did wrong.
+    pub fn is_usual(&self) -> bool {
+        match self {
+            FrameError::Closed | FrameError::Cut | FrameError::Idle | FrameError::Io(_) => true,
+            FrameError::Size { .. } | FrameError::Slow => false,
+        }
+    }
 }
 
 /// A frame without its size field, and the memory reserved for it.
@@ -101,7 +114,7 @@ impl Frames {
         while self.buffer.len() < SIZE_BYTES + size {
             let goal = (self.buffer.len() + PACE_BYTES).min(SIZE_BYTES + size);
             let paced = timeout(PACE.min(self.idle_max), self.fill_to(stream, goal)).await;
-            paced.map_err(|_| FrameError::Idle)??;
+            paced.map_err(|_| FrameError::Slow)??;
         }
         let reservation = self.reserving.take().and_then(Reserving::into_reservation);
         Ok(RequestFrame { bytes: self.cut(size), reservation })
@@ -242,7 +255,7 @@ mod tests {
             }
         });
         let error = frames().next(&mut near, &Account::new(0), || ()).await.expect_err("too slow");
-        assert!(matches!(error, FrameError::Idle));
+        assert!(matches!(error, FrameError::Slow));
         drop(near);
         trickle.await.expect("the sender notices");
     }
@@ -252,6 +265,6 @@ mod tests {
         let (mut near, mut far) = duplex(1024);
         far.write_all(&[0, 0, 0, 9, 1]).await.expect("room");
         let error = frames().next(&mut near, &Account::new(0), || ()).await.expect_err("it stalls");
-        assert!(matches!(error, FrameError::Idle));
+        assert!(matches!(error, FrameError::Slow));
     }
 }

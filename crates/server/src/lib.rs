@@ -33,6 +33,7 @@ mod producer_ids;
 pub mod sessions;
 pub mod settings;
 pub mod shards;
+mod share;
 pub mod startup;
 pub mod unflushed;
 mod upkeep;

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::node::Node;
 use crate::partitions::Refused;
 use crate::shards::GROUPS_TOPIC;
+use crate::share::{APPEND_LOOKUPS, Lookups, collected_by};
 use crate::world::World;
 
 /// Ends one transaction in the partitions given. Answers each of them, in the order given, once the high watermark has
@@ -42,7 +43,9 @@ pub async fn write<W: World>(
         return partitions.into_iter().map(|partition| (partition, ErrorCode::UnknownServerError)).collect();
     }
     // All are appended before the first is waited for.
-    let appended: Vec<_> = partitions.iter().map(|partition| append(node, &marker, partition)).collect();
+    let appended = partitions.iter().map(|partition| append(node, &marker, partition));
+    let appended = collected_by(appended, |_| APPEND_LOOKUPS).await;
+    let mut lookups = Lookups::default();
     let mut results = Vec::with_capacity(partitions.len());
     for (partition, appended) in partitions.into_iter().zip(appended) {
         let error = match appended {
@@ -50,6 +53,7 @@ pub async fn write<W: World>(
             Appended::Refused(error) => Ok(error),
         };
         results.push((partition, error.unwrap_or(ErrorCode::RequestTimedOut)));
+        lookups.done(1).await;
     }
     results
 }

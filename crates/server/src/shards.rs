@@ -31,6 +31,8 @@ use crate::world::{Place, World};
 const MAILBOX: usize = 10_000;
 /// Coordinator threads.
 const THREADS: usize = 2;
+/// Groups or transactional ids that a shard is asked for at a time: some hundred microseconds of its thread.
+const NAMES_MAX: usize = 256;
 /// Pause before a shard whose append failed is loaded again.
 const RELOAD_AFTER: Duration = Duration::from_millis(500);
 
@@ -53,13 +55,17 @@ pub trait Kind<W: World>: Shard {
     fn carry_out(node: &Arc<Node<W>>, effect: Self::Effect) -> impl Future<Output = Self::Event> + Send;
 }
 
-/// Splits groups or transactional ids by the shard that owns them among `partitions`, keeping the order within each.
-pub(crate) fn by_shard(partitions: i32, names: &[String]) -> BTreeMap<i32, Vec<String>> {
+/// Splits groups or transactional ids by the shard that owns them among `partitions`, keeping the order within each. A
+/// shard is asked for so few at a time that others have their turn in between.
+pub(crate) fn by_shard(partitions: i32, names: &[String]) -> Vec<(i32, Vec<String>)> {
     let mut shards: BTreeMap<i32, Vec<String>> = BTreeMap::new();
     for name in names {
         shards.entry(partition_for(name, partitions)).or_default().push(name.clone());
     }
-    shards
+    let parts = |(shard, names): (i32, Vec<String>)| {
+        names.chunks(NAMES_MAX).map(|part| (shard, part.to_vec())).collect::<Vec<_>>()
+    };
+    shards.into_iter().flat_map(parts).collect()
 }
 
 /// Starts the loops of one kind of shard, one on each coordinator thread.

@@ -1,5 +1,5 @@
-//! Work on records that takes memory and time: looking into compressed batches, compressing them anew, looking for a
-//! record by its time. A few bytes may inflate to very many, so it is never done on a data core, the memory for it is
+//! Work that takes memory and time: looking into compressed batches, compressing them anew, looking for a record by its
+//! time; and matching patterns. A few bytes may inflate to very many, so it is never done on a data core, the memory for it is
 //! reserved before, and only so many batches are worked on at the same time.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -12,6 +12,8 @@ pub struct Work {
     memory: Account,
     /// As many as there are cores: more would only wait for one another.
     turns: Semaphore,
+    /// Patterns are matched one at a time.
+    patterns: Semaphore,
 }
 
 /// Leave to work on a batch, until it is dropped.
@@ -24,7 +26,7 @@ pub struct Turn<'a> {
 impl Work {
     /// With so much memory for all, on so many cores.
     pub fn new(memory_bytes: usize, cores: usize) -> Work {
-        Work { memory: Account::new(memory_bytes), turns: Semaphore::new(cores) }
+        Work { memory: Account::new(memory_bytes), turns: Semaphore::new(cores), patterns: Semaphore::new(1) }
     }
 
     /// Waits until a batch may be worked on that takes so much memory. What takes more than there is goes alone.
@@ -32,6 +34,11 @@ impl Work {
         // In this order: whoever waits for memory keeps no turn from those who need none.
         let memory = self.memory(bytes).await;
         Turn { _memory: memory, _turn: self.turns.acquire().await.expect("the semaphore is never closed") }
+    }
+
+    /// Waits until a pattern may be compiled, or matched for a while.
+    pub async fn pattern_turn(&self) -> SemaphorePermit<'_> {
+        self.patterns.acquire().await.expect("the semaphore is never closed")
     }
 
     /// Waits for memory alone.

@@ -3,8 +3,10 @@
 mod canary;
 mod copiers;
 mod early_ack;
+pub(crate) mod fairness;
 pub(crate) mod hostile;
 pub(crate) mod kill;
+pub(crate) mod line;
 mod offenders;
 mod read_back;
 pub(crate) mod transactions;

@@ -33,6 +33,7 @@ usage: cargo xtask NAME
   faults transactions [--records N] [--kills N] [--sharing partitions|group]
                                     kill -9 of clients and server; what was moved in transactions is there once
   faults hostile [--connections N]  broken frames, slow readers, floods of connections
+  faults fairness [--attack WORD]   what honest clients wait while others want everything
   load groups [--members N]         groups of ten members each: memory, heartbeats, commits, rebalances, restart
   load consumers [--members N]      groups that the broker assigns: memory, heartbeats in a large group
   load rebalance [--bootstrap NAME=HOST:PORT,..] [--rounds N] [--heartbeat-ms N]
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         ["faults", "kill", rest @ ..] => faults::kill::kill(rest),
         ["faults", "transactions", rest @ ..] => faults::transactions::transactions(rest),
         ["faults", "hostile", rest @ ..] => faults::hostile::hostile(rest),
+        ["faults", "fairness", rest @ ..] => faults::fairness::fairness(rest),
         ["load", "groups", rest @ ..] => load::groups::groups(rest),
         ["load", "consumers", rest @ ..] => load::consumers::consumers(rest),
         ["load", "rebalance", rest @ ..] => load::rebalance::rebalance(rest),

@@ -4,22 +4,45 @@
 //! `\s`, `\w` and `\b` are about ASCII, `&`, `~` and `[` are nothing special inside of a class, and there are no other
 //! flags than `i`, `m`, `s` and `U`.
 //!
+//! Linear is not little: each character may cost as much as the pattern has states. A pattern is bounded, and whoever
+//! matches very many ids does so where nobody waits for it.
+//!
 //! Source: `com.google.re2j.Pattern`; KIP-1152.
 
 use milena_protocol::ErrorCode;
 use regex::{Regex, RegexBuilder};
 
-/// What a pattern may take when it is compiled; beyond it the pattern is refused.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// Longest pattern, in bytes; beyond it the pattern is refused. Kafka has no bound.
+const PATTERN_BYTES_MAX: usize = 4 * 1024;
+/// What a pattern may take when it is compiled, and again while it is matched; beyond it the pattern is refused.
+const COMPILED_BYTES_MAX: usize = 256 * 1024;
 
-/// Errors with INVALID_REGULAR_EXPRESSION.
-pub(super) fn compile(pattern: &str) -> Result<Regex, ErrorCode> {
-    let translated = translate(pattern).ok_or(ErrorCode::InvalidRegularExpression)?;
-    // By itself first: in brackets two halves of nonsense could become a whole.
-    let build = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
-    build(&translated)
-        .and_then(|_| build(&format!("^(?:{translated})$")))
-        .map_err(|_| ErrorCode::InvalidRegularExpression)
+/// A pattern that transactional ids are held against.
+#[derive(Debug, Clone)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// Reads a pattern; takes some milliseconds. Errors with INVALID_REGULAR_EXPRESSION.
+    pub fn compile(pattern: &str) -> Result<Pattern, ErrorCode> {
+        if pattern.len() > PATTERN_BYTES_MAX {
+            return Err(ErrorCode::InvalidRegularExpression);
+        }
+        let translated = translate(pattern).ok_or(ErrorCode::InvalidRegularExpression)?;
+        let build = |text: &str| {
+            let mut builder = RegexBuilder::new(text);
+            builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).build()
+        };
+        // By itself first: in brackets two halves of nonsense could become a whole.
+        build(&translated)
+            .and_then(|_| build(&format!("^(?:{translated})$")))
+            .map(Pattern)
+            .map_err(|_| ErrorCode::InvalidRegularExpression)
+    }
+
+    /// Whether the whole id matches. Takes time in proportion to the id and to the states of the pattern.
+    pub fn matches(&self, transactional_id: &str) -> bool {
+        self.0.is_match(transactional_id)
+    }
 }
 
 /// `None` where RE2 knows no such flag.
@@ -118,7 +141,7 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, text: &str) -> bool {
-        compile(pattern).expect("RE2 takes it").is_match(text)
+        Pattern::compile(pattern).expect("RE2 takes it").matches(text)
     }
 
     #[test]
@@ -142,7 +165,16 @@ mod tests {
     #[test]
     fn what_re2_does_not_know_is_refused() {
         for pattern in ["[", "*", "a(?!b)", "(?x) a", "(?u)a", "(a", "a)", "a{1001}{1001}", "\\"] {
-            assert_eq!(compile(pattern).err(), Some(ErrorCode::InvalidRegularExpression), "{pattern}");
+            assert_eq!(Pattern::compile(pattern).err(), Some(ErrorCode::InvalidRegularExpression), "{pattern}");
         }
+    }
+
+    #[test]
+    fn a_pattern_is_bounded_in_its_length_and_in_its_states() {
+        assert!(matches("(?:my-application|another)-[a-z0-9-]{1,249}-[0-9]+", "another-one-7"));
+        for long in ["a".repeat(PATTERN_BYTES_MAX + 1), "(.{0,100}x){0,100}".to_owned()] {
+            assert_eq!(Pattern::compile(&long).err(), Some(ErrorCode::InvalidRegularExpression), "{long}");
+        }
+        assert!(Pattern::compile(&"a".repeat(PATTERN_BYTES_MAX)).is_ok());
     }
 }

@@ -224,7 +224,7 @@ impl World {
     }
 
     fn list(&mut self, request: &ListTransactionsRequest) -> Vec<String> {
-        let (filters, _) = Filters::of_request(request).expect("sound filters");
+        let (filters, _) = Filters::of_request(request);
         match self.ask(2, Request::List(Arc::new(filters))) {
             Response::Listed(listed) => {
                 listed.transaction_states.into_iter().map(|state| state.transactional_id).collect()

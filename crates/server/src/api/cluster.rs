@@ -14,6 +14,7 @@ use milena_protocol::messages::{
 use crate::api::metadata::{View, ids};
 use crate::api::operations;
 use crate::dispatch::Call;
+use crate::share::Lookups;
 use crate::world::World;
 use milena_metadata::topic_name::is_internal;
 
@@ -79,9 +80,12 @@ pub async fn describe_topic_partitions<W: World>(
     let limit = call.node.settings.described_partitions_max;
     let mut page = Page { view, left: request.response_partition_limit.min(limit).max(1), topics: Vec::new() };
     let mut next_cursor = None;
+    let mut lookups = Lookups::default();
     for name in names {
         let start = request.cursor.as_ref().filter(|_| name == from).map_or(0, |cursor| cursor.partition_index);
+        let left = page.left;
         next_cursor = page.add(name, start, !all);
+        lookups.done(1 + (left - page.left) as usize).await;
         if next_cursor.is_some() {
             break;
         }

@@ -20,11 +20,10 @@ use milena_protocol::messages::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 
-use tokio::task::yield_now;
-
 use super::repeated::Repeated;
 use crate::control::ask;
 use crate::dispatch::Call;
+use crate::share::Lookups;
 use crate::world::World;
 
 /// Numbers of resource kinds on the wire (`ConfigResource.Type`).
@@ -35,8 +34,8 @@ const GROUP: i8 = 32;
 
 /// An answer holds settings of some so many bytes; Kafka has no bound. Ten thousand topics have less than half of it.
 const SETTINGS_BYTES_MAX: usize = 64 << 20;
-/// After so many resources others on the same core have a turn.
-const YIELD_EVERY: usize = 32;
+/// What the settings of one resource take, in look-ups.
+const RESOURCE_LOOKUPS: usize = 32;
 
 /// Sets, deletes, appends to and subtracts from single settings.
 pub async fn incremental_alter_configs<W: World>(
@@ -94,10 +93,9 @@ pub async fn describe_configs<W: World>(
         .iter()
         .filter(|resource| repeated.lets_pass((resource.resource_type, resource.resource_name.as_str())));
     let (mut results, mut size_bytes) = (Vec::new(), 0);
-    for (at, resource) in bounded.enumerate() {
-        if at % YIELD_EVERY == YIELD_EVERY - 1 {
-            yield_now().await;
-        }
+    let mut lookups = Lookups::default();
+    for resource in bounded {
+        lookups.done(RESOURCE_LOOKUPS).await;
         let described = match size_bytes < SETTINGS_BYTES_MAX {
             true => described(call, &image, resource),
             false => {

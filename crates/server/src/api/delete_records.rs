@@ -10,6 +10,7 @@ use milena_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use milena_protocol::{ErrorCode, Offset};
 
 use crate::dispatch::Call;
+use crate::share;
 use crate::world::World;
 use milena_metadata::topic_name::is_internal;
 
@@ -23,17 +24,19 @@ pub async fn delete_records<W: World>(call: &Call<'_, W>, request: DeleteRecords
         let offsets = topic.partitions.iter().map(|partition| (partition.partition_index, partition.offset));
         asked.entry(&topic.name).or_default().extend(offsets);
     }
-    let topics = asked.into_iter().map(|(topic, partitions)| DeleteRecordsTopicResult {
-        name: topic.to_owned(),
-        partitions: partitions
-            .into_iter()
-            .map(|(partition, to)| match delete(call, topic, partition, to) {
+    let mut topics = Vec::with_capacity(asked.len());
+    for (topic, partitions) in asked {
+        let mut results = Vec::with_capacity(partitions.len());
+        for (partition, to) in partitions {
+            share::unit().await;
+            results.push(match delete(call, topic, partition, to) {
                 Ok(log_start) => result(partition, log_start, ErrorCode::None),
                 Err(error) => result(partition, Offset::NONE, error),
-            })
-            .collect(),
-    });
-    DeleteRecordsResponse { topics: topics.collect(), ..Default::default() }
+            });
+        }
+        topics.push(DeleteRecordsTopicResult { name: topic.to_owned(), partitions: results });
+    }
+    DeleteRecordsResponse { topics, ..Default::default() }
 }
 
 fn result(partition_index: i32, low_watermark: Offset, error: ErrorCode) -> DeleteRecordsPartitionResult {

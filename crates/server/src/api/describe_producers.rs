@@ -10,6 +10,7 @@ use milena_protocol::{ErrorCode, Offset};
 
 use super::repeated::Repeated;
 use crate::dispatch::Call;
+use crate::share::Lookups;
 use crate::world::World;
 
 /// Answers every partition by itself.
@@ -19,7 +20,10 @@ pub async fn describe_producers<W: World>(
 ) -> DescribeProducersResponse {
     let image = call.node.image();
     let mut repeated = Repeated::new();
-    let topics = request.topics.iter().map(|topic| {
+    let mut lookups = Lookups::default();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        lookups.done(1).await;
         let error = match validate(&topic.name) {
             Err(invalid) => Some((ErrorCode::InvalidTopicException, Some(invalid))),
             Ok(()) if image.topic(&topic.name).is_none() => {
@@ -27,25 +31,25 @@ pub async fn describe_producers<W: World>(
             }
             Ok(()) => None,
         };
-        let lets_pass = |index: &&i32| repeated.lets_pass((topic.name.as_str(), **index));
-        let partitions = topic.partition_indexes.iter().filter(lets_pass).map(|index| match &error {
-            Some((code, message)) => PartitionResponse {
-                partition_index: *index,
-                error_code: code.number(),
-                error_message: message.clone(),
-                ..Default::default()
-            },
-            None => describe(call, &topic.name, *index),
-        });
-        let partitions = partitions.collect();
-        TopicResponse { name: topic.name.clone(), partitions }
-    });
-    DescribeProducersResponse { topics: topics.collect(), ..Default::default() }
+        let mut partitions = Vec::new();
+        for index in topic.partition_indexes.iter().copied() {
+            if !repeated.lets_pass((topic.name.as_str(), index)) {
+                continue;
+            }
+            let described = match &error {
+                Some((code, message)) => failed(index, *code, message.clone()),
+                None => describe(call, &topic.name, index),
+            };
+            lookups.done(1 + described.active_producers.len()).await;
+            partitions.push(described);
+        }
+        topics.push(TopicResponse { name: topic.name.clone(), partitions });
+    }
+    DescribeProducersResponse { topics, ..Default::default() }
 }
 
 fn describe<W: World>(call: &Call<'_, W>, topic: &str, partition_index: i32) -> PartitionResponse {
-    let failed =
-        |error: ErrorCode| PartitionResponse { partition_index, error_code: error.number(), ..Default::default() };
+    let failed = |error: ErrorCode| failed(partition_index, error, None);
     let Some(replica) = call.node.partitions.replica(topic, partition_index) else {
         return failed(ErrorCode::UnknownTopicOrPartition);
     };
@@ -59,6 +63,10 @@ fn describe<W: World>(call: &Call<'_, W>, topic: &str, partition_index: i32) -> 
             ..Default::default()
         },
     }
+}
+
+fn failed(partition_index: i32, error: ErrorCode, error_message: Option<String>) -> PartitionResponse {
+    PartitionResponse { partition_index, error_code: error.number(), error_message, ..Default::default() }
 }
 
 fn state(info: ProducerInfo) -> ProducerState {

@@ -9,6 +9,7 @@ use milena_protocol::{ErrorCode, LeaderEpoch};
 
 use crate::api::fetch::{claimed_epoch, code};
 use crate::dispatch::Call;
+use crate::share::{Lookups, collected};
 use crate::world::World;
 
 /// Answers each partition by itself.
@@ -16,11 +17,14 @@ pub async fn offset_for_leader_epoch<W: World>(
     call: &Call<'_, W>,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
-    let topics = request.topics.iter().map(|topic| OffsetForLeaderTopicResult {
-        topic: topic.topic.clone(),
-        partitions: topic.partitions.iter().map(|asked| find(call, &topic.topic, asked)).collect(),
-    });
-    OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() }
+    let mut lookups = Lookups::default();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        lookups.done(1).await;
+        let partitions = collected(topic.partitions.iter().map(|asked| find(call, &topic.topic, asked))).await;
+        topics.push(OffsetForLeaderTopicResult { topic: topic.topic, partitions });
+    }
+    OffsetForLeaderEpochResponse { topics, ..Default::default() }
 }
 
 fn find<W: World>(call: &Call<'_, W>, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {

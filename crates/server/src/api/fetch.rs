@@ -21,6 +21,7 @@ use crate::api::metadata::View;
 use crate::dispatch::{Call, Outcome};
 use crate::partitions::{Hosted, Replica, Waiting, leadership_code};
 use crate::sessions::{Context, NO_SESSION, Told, TopicKey, Wanted};
+use crate::share::{Lookups, collected};
 use crate::watch::Watch;
 use crate::world::World;
 
@@ -30,6 +31,10 @@ const BY_ID: i16 = 13;
 const ZSTD_SINCE: i16 = 10;
 /// First version that may be told who leads (KIP-951).
 const LEADER_HINTS: i16 = 16;
+/// Partitions that are registered before others have a turn, under the sessions' lock.
+const REGISTERED_MAX: usize = 128;
+/// What the read of one partition takes, in look-ups: its log is looked into.
+const READ_LOOKUPS: usize = 2;
 /// Longest wait, whatever is asked for: a quarter of an hour, above every client's own limit.
 const WAIT_MS_MAX: i32 = 15 * 60 * 1000;
 
@@ -96,18 +101,18 @@ impl Asked {
 /// A fetch that looks at all of its partitions, and registers with each of them only if it has to wait.
 async fn read_once<W: World>(call: &Call<'_, W>, asked: &Asked, wanted: Vec<Wanted>) -> Reads<W> {
     let mut reads = Reads::new();
-    read_all(call, asked, &mut reads, wanted.clone());
+    read_all(call, asked, &mut reads, wanted.clone()).await;
     let Some(deadline) = asked.deadline().filter(|_| !wanted.is_empty() && !is_enough(call, asked, &reads)) else {
         return reads;
     };
     let watch = Arc::new(Watch::default());
     let replicas = wanted.iter().filter_map(|wanted| Some((replica_of(call, wanted).ok()?, wanted.slot)));
-    let _waiting: Vec<_> = replicas.map(|(replica, slot)| replica.wait(&watch, slot)).collect();
+    let _waiting = collected(replicas.map(|(replica, slot)| replica.wait(&watch, slot))).await;
     // Whoever appended between the first read and `wait` did not mark anything: look before sleeping.
-    read_all(call, asked, &mut reads, wanted);
+    read_all(call, asked, &mut reads, wanted).await;
     while !is_enough(call, asked, &reads) && marked_before(deadline, &watch).await {
         let marked = watch.take().iter().filter_map(|slot| reads.get(slot)).map(|read| read.wanted.clone()).collect();
-        read_all(call, asked, &mut reads, marked);
+        read_all(call, asked, &mut reads, marked).await;
     }
     reads
 }
@@ -121,14 +126,13 @@ async fn read_session<W: World>(
     watch: &Arc<Watch>,
 ) -> Reads<W> {
     let mut reads = Reads::new();
-    let read_registered = |reads: &mut Reads<W>, wanted: Vec<Wanted>| {
-        register(call, id, watch, &wanted);
-        read_all(call, asked, reads, wanted);
-    };
-    read_registered(&mut reads, wanted);
+    register(call, id, watch, &wanted).await;
+    read_all(call, asked, &mut reads, wanted).await;
     let Some(deadline) = asked.deadline() else { return reads };
     while !is_enough(call, asked, &reads) && marked_before(deadline, watch).await {
-        read_registered(&mut reads, call.node.sessions.marked(id));
+        let marked = call.node.sessions.marked(id);
+        register(call, id, watch, &marked).await;
+        read_all(call, asked, &mut reads, marked).await;
     }
     reads
 }
@@ -145,15 +149,19 @@ async fn marked_before(deadline: Instant, watch: &Watch) -> bool {
 
 /// Before they are read, so that nothing is appended unseen: has the replicas of partitions mark them. A topic that was
 /// deleted and created again has other replicas.
-fn register<W: World>(call: &Call<'_, W>, id: i32, watch: &Arc<Watch>, wanted: &[Wanted]) {
-    call.node.sessions.register(id, wanted, |wanted, registration| {
-        let held = registration.as_ref().and_then(|held| held.downcast_ref::<Waiting<W::Disk>>());
-        match replica_of(call, wanted) {
-            Ok(replica) if held.is_some_and(|held| held.is_for(&replica)) => {}
-            Ok(replica) => *registration = Some(Box::new(replica.wait(watch, wanted.slot))),
-            Err(_) => *registration = None,
-        }
-    });
+async fn register<W: World>(call: &Call<'_, W>, id: i32, watch: &Arc<Watch>, wanted: &[Wanted]) {
+    let mut lookups = Lookups::default();
+    for some in wanted.chunks(REGISTERED_MAX) {
+        call.node.sessions.register(id, some, |wanted, registration| {
+            let held = registration.as_ref().and_then(|held| held.downcast_ref::<Waiting<W::Disk>>());
+            match replica_of(call, wanted) {
+                Ok(replica) if held.is_some_and(|held| held.is_for(&replica)) => {}
+                Ok(replica) => *registration = Some(Box::new(replica.wait(watch, wanted.slot))),
+                Err(_) => *registration = None,
+            }
+        });
+        lookups.done(some.len()).await;
+    }
 }
 
 /// Trap 63: an answer goes at once where enough is there, or something is wrong.
@@ -168,15 +176,17 @@ fn size_bytes<W: World>(reads: &Reads<W>) -> i64 {
 }
 
 /// One pass over partitions, in their order, within the limits of the request and beside what else was read.
-fn read_all<W: World>(call: &Call<'_, W>, asked: &Asked, reads: &mut Reads<W>, wanted: Vec<Wanted>) {
+async fn read_all<W: World>(call: &Call<'_, W>, asked: &Asked, reads: &mut Reads<W>, wanted: Vec<Wanted>) {
     for wanted in &wanted {
         reads.remove(&wanted.place);
     }
     let (max_bytes, held) = (asked.max_bytes(call), size_bytes(reads));
     let left = if max_bytes < 0 { max_bytes } else { (max_bytes - held).max(0) };
     let mut budget = Budget { left, nothing_yet: held == 0 };
+    let mut lookups = Lookups::default();
     for wanted in wanted {
         reads.insert(wanted.place, read_one(call, asked, wanted, &mut budget));
+        lookups.done(READ_LOOKUPS).await;
     }
 }
 

@@ -11,6 +11,7 @@ use crate::api::metadata::View;
 use crate::auto_create;
 use crate::dispatch::Call;
 use crate::shards::{GROUPS_TOPIC, TRANSACTIONS_TOPIC};
+use crate::share::collected;
 use crate::world::World;
 
 /// Key type of a group.
@@ -31,7 +32,7 @@ pub async fn find_coordinator<W: World>(
 ) -> FindCoordinatorResponse {
     if call.version() >= BATCH_SINCE {
         let keys = request.coordinator_keys.into_iter();
-        let coordinators = keys.map(|key| find(call, request.key_type, key)).collect();
+        let coordinators = collected(keys.map(|key| find(call, request.key_type, key))).await;
         return FindCoordinatorResponse { coordinators, ..Default::default() };
     }
     let found = find(call, request.key_type, request.key);

@@ -31,6 +31,7 @@ use crate::api::operations;
 use crate::dispatch::Call;
 use crate::node::Node;
 use crate::shards::{GROUPS_TOPIC, by_shard};
+use crate::share::Lookups;
 use crate::world::World;
 
 /// First version of OffsetCommit and OffsetFetch that names topics by id.
@@ -95,7 +96,9 @@ pub async fn offset_commit<W: World>(call: &Call<'_, W>, mut request: OffsetComm
     let by_id = call.version() >= BY_ID;
     let mut refused = Vec::new();
     let mut known = Vec::new();
+    let mut lookups = Lookups::default();
     for topic in std::mem::take(&mut request.topics) {
+        lookups.done(1 + topic.partitions.len()).await;
         let (good, bad) = split_commit(&image, topic, by_id);
         known.extend(good);
         refused.extend(bad);
@@ -253,7 +256,9 @@ pub async fn offset_delete<W: World>(call: &Call<'_, W>, mut request: OffsetDele
     let image = call.node.image();
     let mut refused: Vec<OffsetDeleteResponseTopic> = Vec::new();
     let mut known: Vec<OffsetDeleteRequestTopic> = Vec::new();
+    let mut lookups = Lookups::default();
     for mut topic in std::mem::take(&mut request.topics) {
+        lookups.done(1 + topic.partitions.len()).await;
         let found = image.topic(&topic.name);
         let exists = |index| found.is_some_and(|topic| topic.partitions.contains_key(&index));
         let (good, bad): (Vec<_>, Vec<_>) =

@@ -13,6 +13,7 @@ use milena_protocol::{ErrorCode, Offset};
 
 use crate::api::fetch::{claimed_epoch, code};
 use crate::dispatch::Call;
+use crate::share::Lookups;
 use crate::world::World;
 
 /// Replica id of a consumer.
@@ -25,9 +26,11 @@ type Asked<'a> = BTreeMap<&'a str, BTreeMap<i32, (&'a ListOffsetsPartition, usiz
 pub async fn list_offsets<W: World>(call: &Call<'_, W>, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let Some(isolation) = isolation(&request) else { return refused_request(&request, ErrorCode::UnknownServerError) };
     let mut response = ListOffsetsResponse::default();
+    let mut lookups = Lookups::default();
     for (topic, partitions) in asked(&request) {
         let mut answers = Vec::with_capacity(partitions.len());
         for (partition, times) in partitions.into_values() {
+            lookups.done(1).await;
             answers.push(match times {
                 1 => find(call, topic, partition, isolation).await,
                 _ => refused(partition, ErrorCode::InvalidRequest),

@@ -16,6 +16,7 @@ use milena_protocol::{ErrorCode, NodeId, Uuid};
 use crate::api::operations;
 use crate::auto_create;
 use crate::dispatch::Call;
+use crate::share::collected_by;
 use crate::world::World;
 use milena_metadata::topic_name::is_internal;
 
@@ -31,8 +32,8 @@ pub async fn metadata<W: World>(call: &Call<'_, W>, request: MetadataRequest) ->
     }
     let view = View { image: &image, listener: &call.peer.listener, version };
     let mut topics = match asked(&request, version) {
-        None => image.topics().map(|topic| view.topic(topic)).collect(),
-        Some(asked) => named(call, &view, &asked, request.allow_auto_topic_creation),
+        None => collected_by(image.topics().map(|topic| view.topic(topic)), lookups).await,
+        Some(asked) => named(call, &view, &asked, request.allow_auto_topic_creation).await,
     };
     if version >= 8 && request.include_topic_authorized_operations {
         for topic in &mut topics {
@@ -78,7 +79,7 @@ fn asked(request: &MetadataRequest, version: i16) -> Option<Vec<MetadataRequestT
 }
 
 /// Topics that are asked for by name or id, each once.
-fn named<W: World>(
+async fn named<W: World>(
     call: &Call<'_, W>,
     view: &View<'_>,
     asked: &[MetadataRequestTopic],
@@ -87,32 +88,34 @@ fn named<W: World>(
     // As soon as one topic is named by id, names are not looked at.
     let ids: BTreeSet<Uuid> = asked.iter().map(|topic| topic.topic_id).filter(|id| *id != Uuid::ZERO).collect();
     if !ids.is_empty() {
-        return ids.into_iter().map(|id| view.topic_by_id(id)).collect();
+        return collected_by(ids.into_iter().map(|id| view.topic_by_id(id)), lookups).await;
     }
     let names: BTreeSet<&String> = asked.iter().filter_map(|topic| topic.name.as_ref()).collect();
-    let mut answered = Vec::new();
-    let mut missing = Vec::new();
-    for name in names {
-        match view.image.topic(name) {
-            Some(topic) => answered.push(view.topic(topic)),
-            None => missing.push(name.clone()),
-        }
-    }
+    let named =
+        names.into_iter().map(|name| view.image.topic(name).map_or_else(|| absent(name), |topic| view.topic(topic)));
+    let named = collected_by(named, lookups).await;
+    let (mut answered, missing): (Vec<_>, Vec<_>) = named.into_iter().partition(|topic| topic.error_code == 0);
     if may_create && call.node.settings.auto_create_topics {
-        auto_create::start(call.node, missing.iter().filter(|name| topic_name::validate(name).is_ok()));
+        let creatable = |topic: &&MetadataResponseTopic| topic.error_code != ErrorCode::InvalidTopicException.number();
+        auto_create::start(call.node, missing.iter().filter(creatable).filter_map(|topic| topic.name.as_ref()));
     }
-    answered.extend(missing.into_iter().map(absent));
+    answered.extend(missing);
     answered
 }
 
+/// What it takes to answer for a topic.
+fn lookups(topic: &MetadataResponseTopic) -> usize {
+    1 + topic.partitions.len()
+}
+
 /// Trap 18: a topic that is only being created does not exist yet.
-fn absent(name: String) -> MetadataResponseTopic {
-    let error = match topic_name::validate(&name) {
+fn absent(name: &str) -> MetadataResponseTopic {
+    let error = match topic_name::validate(name) {
         Ok(()) => ErrorCode::UnknownTopicOrPartition,
         Err(_) => ErrorCode::InvalidTopicException,
     };
-    let is_internal = is_internal(&name);
-    MetadataResponseTopic { error_code: error.number(), name: Some(name), is_internal, ..Default::default() }
+    let (name, is_internal) = (Some(name.to_owned()), is_internal(name));
+    MetadataResponseTopic { error_code: error.number(), name, is_internal, ..Default::default() }
 }
 
 /// The image as one listener's clients see it.

@@ -4,19 +4,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use milena_coordinators::transaction::{Context, Filters, Request, Response};
+use milena_coordinators::transaction::{Context, Filters, Pattern, Request, Response};
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::describe_transactions_response::TransactionState;
+use milena_protocol::messages::list_transactions_response::TransactionState as Listed;
 use milena_protocol::messages::{
     DescribeTransactionsRequest, DescribeTransactionsResponse, EndTxnRequest, EndTxnResponse, ListTransactionsRequest,
     ListTransactionsResponse,
 };
 
+use tokio::time::Instant;
+
 use super::repeated::bounded;
 use crate::dispatch::Call;
+use crate::node::Node;
 use crate::shards::{by_shard, transactions::partitions};
-use crate::world::World;
+use crate::world::{World, on_pool};
+
+/// After so long another request may match its pattern.
+const MATCHING_TURN: Duration = Duration::from_millis(5);
 
 /// Commits or aborts the transaction of a producer.
 pub async fn end_txn<W: World>(call: &Call<'_, W>, request: EndTxnRequest) -> EndTxnResponse {
@@ -49,10 +57,11 @@ pub async fn list_transactions<W: World>(
     request: ListTransactionsRequest,
 ) -> ListTransactionsResponse {
     let failed = |error: ErrorCode| ListTransactionsResponse { error_code: error.number(), ..Default::default() };
-    let (filters, unknown_state_filters) = match Filters::of_request(&request) {
-        Ok(filters) => filters,
+    let pattern = match compiled(call.node, request.transactional_id_pattern.as_deref()).await {
+        Ok(pattern) => pattern,
         Err(error) => return failed(error),
     };
+    let (filters, unknown_state_filters) = Filters::of_request(&request);
     let filters = Arc::new(filters);
     let mut listed = ListTransactionsResponse { unknown_state_filters, ..Default::default() };
     for shard in call.node.transactions.led() {
@@ -66,5 +75,38 @@ pub async fn list_transactions<W: World>(
             error => return failed(error),
         }
     }
+    if let Some(pattern) = pattern {
+        listed.transaction_states = matching(call.node, &pattern, listed.transaction_states).await;
+    }
     listed
+}
+
+/// The pattern that ids are held against; an empty one lets all pass. Compiled on the pool: it may take some ms.
+async fn compiled<W: World>(node: &Node<W>, pattern: Option<&str>) -> Result<Option<Arc<Pattern>>, ErrorCode> {
+    let Some(pattern) = pattern.filter(|pattern| !pattern.is_empty()).map(str::to_owned) else { return Ok(None) };
+    let _turn = node.memory.work.pattern_turn().await;
+    on_pool(&*node.world, move || Pattern::compile(&pattern)).await.map(|pattern| Some(Arc::new(pattern)))
+}
+
+/// Those whose id matches. Neither a core nor a coordinator's thread waits for a costly pattern, and other patterns have
+/// their turn in between.
+async fn matching<W: World>(node: &Node<W>, pattern: &Arc<Pattern>, states: Vec<Listed>) -> Vec<Listed> {
+    let (mut matched, mut left) = (Vec::new(), states.into_iter());
+    while left.len() > 0 {
+        let _turn = node.memory.work.pattern_turn().await;
+        let pattern = Arc::clone(pattern);
+        (matched, left) = on_pool(&*node.world, move || {
+            let begun = Instant::now();
+            while begun.elapsed() < MATCHING_TURN
+                && let Some(state) = left.next()
+            {
+                if pattern.matches(&state.transactional_id) {
+                    matched.push(state);
+                }
+            }
+            (matched, left)
+        })
+        .await;
+    }
+    matched
 }

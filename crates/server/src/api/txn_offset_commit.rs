@@ -21,6 +21,7 @@ use super::groups::{context, join_topics, partition_of};
 use crate::dispatch::Call;
 use crate::partitions::Refused;
 use crate::shards::GROUPS_TOPIC;
+use crate::share::Lookups;
 use crate::verification::{self, Operation, Transaction};
 use crate::world::World;
 
@@ -29,7 +30,7 @@ pub async fn txn_offset_commit<W: World>(
     call: &Call<'_, W>,
     mut request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
-    let (known, unknown) = split(&call.node.image(), std::mem::take(&mut request.topics));
+    let (known, unknown) = split(&call.node.image(), std::mem::take(&mut request.topics)).await;
     if known.is_empty() {
         return TxnOffsetCommitResponse { topics: unknown, ..Default::default() };
     }
@@ -40,12 +41,14 @@ pub async fn txn_offset_commit<W: World>(
 }
 
 /// Topics with the partitions that exist, and the answers for those that do not.
-fn split(
+async fn split(
     image: &Image,
     topics: Vec<TxnOffsetCommitRequestTopic>,
 ) -> (Vec<TxnOffsetCommitRequestTopic>, Vec<TxnOffsetCommitResponseTopic>) {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    let mut lookups = Lookups::default();
     for mut topic in topics {
+        lookups.done(1 + topic.partitions.len()).await;
         let found = image.topic(&topic.name);
         let exists = |index| found.is_some_and(|topic| topic.partitions.contains_key(&index));
         let (good, bad): (Vec<_>, Vec<_>) =

@@ -2,7 +2,7 @@
 //!
 //! Source: `KafkaApis.handleWriteTxnMarkersRequest`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_coordinators::Marker;
 use milena_protocol::messages::write_txn_markers_request::WritableTxnMarker;
@@ -16,7 +16,9 @@ use crate::dispatch::Call;
 use crate::markers;
 use crate::world::World;
 
-/// Answers by producer: a producer that stands twice in a request has one answer, where the later marker counts.
+/// Answers by producer: a producer that stands twice in a request has one answer, where the later marker counts. A
+/// partition that stands twice in a marker has the marker once, which is all that its answer could tell; Kafka writes
+/// one too, and never answers.
 pub async fn write_txn_markers<W: World>(
     call: &Call<'_, W>,
     request: WriteTxnMarkersRequest,
@@ -26,7 +28,7 @@ pub async fn write_txn_markers<W: World>(
         let (marker, partitions) = read(asked);
         for (partition, error) in markers::write(call.node, marker, partitions).await {
             let topics = results.entry(marker.producer_id.0).or_default();
-            topics.entry(partition.topic.to_string()).or_default().insert(partition.partition, error);
+            topics.entry(partition.topic).or_default().insert(partition.partition, error);
         }
     }
     let markers = results.into_iter().map(|(producer_id, topics)| WritableTxnMarkerResult {
@@ -44,11 +46,12 @@ fn read(asked: WritableTxnMarker) -> (Marker, Vec<TopicPartition>) {
         committed: asked.transaction_result,
         transaction_version: asked.transaction_version,
     };
-    let partitions = asked
-        .topics
-        .iter()
-        .flat_map(|topic| topic.partition_indexes.iter().map(|index| TopicPartition::new(topic.name.as_str(), *index)));
-    (marker, partitions.collect())
+    let mut partitions = BTreeSet::new();
+    for topic in asked.topics {
+        let name = topic.name.as_str();
+        partitions.extend(topic.partition_indexes.iter().map(|index| TopicPartition::new(name, *index)));
+    }
+    (marker, partitions.into_iter().collect())
 }
 
 fn topic_result(name: String, partitions: BTreeMap<i32, ErrorCode>) -> WritableTxnMarkerTopicResult {

@@ -5,6 +5,7 @@ mod client;
 mod consumer_groups;
 mod endurance;
 mod every_version;
+mod fairness;
 mod fetch_sessions;
 mod many_names;
 mod markers;

@@ -14,10 +14,10 @@ use tokio::time::{Duration, Instant};
 use crate::client::{Client, node_with};
 use crate::world::{JOB_MAX, Network};
 
-const TOPIC: &str = "t";
+pub(crate) const TOPIC: &str = "t";
 
 /// One record for each of the first `partitions` partitions.
-fn produce(partitions: i32) -> ProduceRequest {
+pub(crate) fn produce(partitions: i32) -> ProduceRequest {
     let mut builder = BatchBuilder::new();
     builder.add(Millis(1), None, Some(b"value"), &[]);
     let batch = builder.build(&BatchOptions::default()).expect("not compressed");
@@ -27,7 +27,7 @@ fn produce(partitions: i32) -> ProduceRequest {
     ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![topic], ..Default::default() }
 }
 
-fn log_end() -> ListOffsetsRequest {
+pub(crate) fn log_end() -> ListOffsetsRequest {
     let partitions = vec![list_offsets_request::ListOffsetsPartition { timestamp: -1, ..Default::default() }];
     let topics = vec![list_offsets_request::ListOffsetsTopic { name: TOPIC.to_owned(), partitions }];
     ListOffsetsRequest { replica_id: -1, topics, ..Default::default() }

@@ -1,9 +1,8 @@
 //! An honest client in the middle of an attack: it writes records and reads them back, and fails when an answer is
 //! wrong or late.
 
+use super::line::Line;
 use super::wire::{self, Reader, Writer};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// An honest client that waits longer than this is not served.
@@ -12,8 +11,7 @@ const TOPIC: &str = "canary";
 
 pub(super) struct Canary {
     address: String,
-    connection: TcpStream,
-    correlation: i32,
+    connection: Line,
     /// The longest that any answer took.
     pub(super) worst: Duration,
     pub(super) rounds: u64,
@@ -23,8 +21,7 @@ impl Canary {
     /// Connects and has its topic created.
     pub(super) fn settle(address: &str) -> Result<Self, String> {
         let connection = connect(address)?;
-        let mut canary =
-            Self { address: address.to_owned(), connection, correlation: 0, worst: Duration::ZERO, rounds: 0 };
+        let mut canary = Self { address: address.to_owned(), connection, worst: Duration::ZERO, rounds: 0 };
         let until = Instant::now() + ANSWER_TIME_MAX;
         while Instant::now() < until {
             let answer = canary.ask(wire::METADATA, 4, Writer::default().i32(1).string(TOPIC).i8(1))?;
@@ -60,32 +57,16 @@ impl Canary {
         Ok(())
     }
 
-    /// The body of the answer, its correlation id checked and taken off.
     fn ask(&mut self, key: i16, version: i16, body: Writer) -> Result<Vec<u8>, String> {
-        self.correlation += 1;
-        let fail = |error| format!("the canary was not served (request {key}): {error}");
         let started = Instant::now();
-        self.connection.write_all(&wire::request(key, version, self.correlation, body)).map_err(fail)?;
-        let mut length = [0; 4];
-        self.connection.read_exact(&mut length).map_err(fail)?;
-        let length = usize::try_from(i32::from_be_bytes(length)).map_err(|_| "an answer has a negative length")?;
-        let mut answer = vec![0; length];
-        self.connection.read_exact(&mut answer).map_err(fail)?;
+        let answer = self.connection.ask(key, version, body);
         self.worst = self.worst.max(started.elapsed());
-        if Reader(&answer).i32() != Some(self.correlation) {
-            return Err("the canary got another one's answer".to_owned());
-        }
-        Ok(answer.split_off(4))
+        answer.map_err(|error| format!("the canary was not served (request {key}): {error}"))
     }
 }
 
-fn connect(address: &str) -> Result<TcpStream, String> {
-    let fail = |error| format!("the canary could not connect: {error}");
-    let connection = TcpStream::connect(address).map_err(fail)?;
-    connection.set_read_timeout(Some(ANSWER_TIME_MAX)).map_err(fail)?;
-    connection.set_write_timeout(Some(ANSWER_TIME_MAX)).map_err(fail)?;
-    connection.set_nodelay(true).map_err(fail)?;
-    Ok(connection)
+fn connect(address: &str) -> Result<Line, String> {
+    Line::open(address, ANSWER_TIME_MAX).map_err(|error| format!("the canary could not connect: {error}"))
 }
 
 /// The error of the only topic in a Metadata answer, version 4.

@@ -8,8 +8,15 @@ pub(crate) const LIST_OFFSETS: i16 = 2;
 pub(crate) const METADATA: i16 = 3;
 pub(crate) const FIND_COORDINATOR: i16 = 10;
 pub(crate) const JOIN_GROUP: i16 = 11;
+pub(crate) const HEARTBEAT: i16 = 12;
 pub(crate) const API_VERSIONS: i16 = 18;
 pub(crate) const CREATE_TOPICS: i16 = 19;
+pub(crate) const INIT_PRODUCER_ID: i16 = 22;
+pub(crate) const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
+pub(crate) const WRITE_TXN_MARKERS: i16 = 27;
+pub(crate) const DESCRIBE_CLUSTER: i16 = 60;
+pub(crate) const LIST_TRANSACTIONS: i16 = 66;
+pub(crate) const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
 /// Bytes written from the left.
 #[derive(Default, Clone)]
@@ -59,6 +66,15 @@ impl Writer {
     /// The same with Kafka's zigzag, for the fields of a record.
     pub(crate) fn zigzag(self, value: i32) -> Self {
         self.varint(((value << 1) ^ (value >> 31)).cast_unsigned())
+    }
+
+    /// The length of a compact array.
+    pub(crate) fn compact_count(self, count: usize) -> Self {
+        self.varint(u32::try_from(count + 1).expect("our own arrays are short"))
+    }
+
+    pub(crate) fn compact_string(self, text: &str) -> Self {
+        self.compact_count(text.len()).bytes(text.as_bytes())
     }
 
     /// With the four bytes of length in front.
@@ -128,6 +144,11 @@ impl<'a> Reader<'a> {
 /// A request with header version 1, the one of every version before the flexible ones.
 pub(crate) fn request(key: i16, version: i16, correlation: i32, body: Writer) -> Vec<u8> {
     Writer::default().i16(key).i16(version).i32(correlation).string("faults").bytes(&body.0).framed()
+}
+
+/// A request with header version 2, the one of flexible versions.
+pub(crate) fn flexible_request(key: i16, version: i16, correlation: i32, body: Writer) -> Vec<u8> {
+    Writer::default().i16(key).i16(version).i32(correlation).string("faults").varint(0).bytes(&body.0).framed()
 }
 
 /// A batch of one uncompressed record without key and headers.

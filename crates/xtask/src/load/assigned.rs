@@ -1,7 +1,8 @@
 //! Members of groups that the broker assigns (KIP-848) on the raw wire. Their heartbeats are answered at once, so any
 //! number of members can share a connection.
 
-use super::member::{Line, NONE, TOPIC};
+use super::member::{NONE, TOPIC};
+use crate::faults::line::Line;
 use crate::faults::wire::{METADATA, Reader, Writer};
 use std::time::Duration;
 

@@ -2,8 +2,9 @@
 //! of a thousand.
 
 use super::assigned::Member;
-use super::member::Line;
+use super::member::connect;
 use super::{Report, option};
+use crate::faults::line::Line;
 use crate::node::{self, Node, Plan};
 use crate::repository;
 use std::time::{Duration, Instant};
@@ -33,7 +34,7 @@ pub(crate) fn consumers(arguments: &[&str]) -> Result<(), String> {
     node::build()?;
     let plan = Plan::fresh(&repository::target().join("load/consumers"))?;
     let node = Node::start(&plan.option("offsets.topic.replication.factor=1"))?;
-    let mut lines = (0..LINES).map(|_| Line::open(&node.address)).collect::<Result<Vec<Line>, String>>()?;
+    let mut lines = (0..LINES).map(|_| connect(&node.address)).collect::<Result<Vec<Line>, String>>()?;
     lines[0].prepare(PARTITIONS)?;
     let topic = lines[0].topic_id()?;
     let group = |name: &str, members: usize| Group { name: name.to_owned(), topic, members: named(members) };

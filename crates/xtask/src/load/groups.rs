@@ -2,8 +2,9 @@
 //! them beat and commit, how long a group rebalances while the others are there, and how long the node needs to know
 //! them again.
 
-use super::member::{Joined, Line, NONE, REBALANCE_IN_PROGRESS, Sessions, UNKNOWN_MEMBER_ID};
+use super::member::{Joined, NONE, REBALANCE_IN_PROGRESS, Sessions, UNKNOWN_MEMBER_ID, connect};
 use super::{Report, ms, option, quantile};
+use crate::faults::line::Line;
 use crate::node::{self, Node, Plan};
 use crate::repository;
 use std::sync::Mutex;
@@ -96,10 +97,10 @@ pub(crate) fn groups(arguments: &[&str]) -> Result<(), String> {
 }
 
 fn open(address: &str, groups: usize) -> Result<Vec<Chunk>, String> {
-    Line::open(address)?.prepare(PARTITIONS)?;
+    connect(address)?.prepare(PARTITIONS)?;
     let names: Vec<String> = (0..groups).map(|number| format!("load-group-{number:06}")).collect();
     let chunk = |names: &[String]| {
-        let lines = (0..MEMBERS_PER_GROUP).map(|_| Line::open(address)).collect::<Result<Vec<Line>, String>>()?;
+        let lines = (0..MEMBERS_PER_GROUP).map(|_| connect(address)).collect::<Result<Vec<Line>, String>>()?;
         let group = |name: &String| Group { name: name.clone(), members: vec![Joined::default(); MEMBERS_PER_GROUP] };
         Ok(Chunk { lines, groups: names.iter().map(group).collect() })
     };
@@ -247,7 +248,7 @@ fn pipelined(
 /// Whether a node lists that many groups before a limit.
 fn known_again(address: &str, groups: usize) -> Result<bool, String> {
     let started = Instant::now();
-    let mut line = Line::open(address)?;
+    let mut line = connect(address)?;
     while started.elapsed() < RELOAD_MAX {
         if line.count_groups()?.and_then(|count| usize::try_from(count).ok()) == Some(groups) {
             return Ok(true);

@@ -1,13 +1,11 @@
 //! Members of classic groups on the raw wire. A connection answers one request at a time, so the members of one group
 //! need a connection each; members of different groups can share it.
 
-use crate::faults::wire::{CREATE_TOPICS, FIND_COORDINATOR, JOIN_GROUP, Reader, Writer, request};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use crate::faults::line::Line;
+use crate::faults::wire::{CREATE_TOPICS, FIND_COORDINATOR, HEARTBEAT, JOIN_GROUP, Reader, Writer};
 use std::time::Duration;
 
 const OFFSET_COMMIT: i16 = 8;
-const HEARTBEAT: i16 = 12;
 const LEAVE_GROUP: i16 = 13;
 const SYNC_GROUP: i16 = 14;
 const LIST_GROUPS: i16 = 16;
@@ -22,12 +20,6 @@ pub(super) const COORDINATOR_ERRORS: std::ops::RangeInclusive<i16> = 14..=16;
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// The topic that members read and commit in.
 pub(super) const TOPIC: &str = "load";
-
-/// One connection.
-pub(super) struct Line {
-    stream: TcpStream,
-    number: i32,
-}
 
 /// The answer to a join.
 #[derive(Debug, Clone, Default)]
@@ -46,36 +38,12 @@ pub(super) struct Sessions {
     pub(super) rebalance_ms: i32,
 }
 
+/// Connects to a broker.
+pub(super) fn connect(address: &str) -> Result<Line, String> {
+    Line::open(address, ANSWER_LIMIT)
+}
+
 impl Line {
-    pub(super) fn open(address: &str) -> Result<Line, String> {
-        let stream = TcpStream::connect(address).map_err(|error| format!("{address}: {error}"))?;
-        let set = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(ANSWER_LIMIT)));
-        set.map_err(|error| format!("{address}: {error}"))?;
-        Ok(Line { stream, number: 0 })
-    }
-
-    pub(super) fn send(&mut self, key: i16, version: i16, body: Writer) -> Result<(), String> {
-        self.number += 1;
-        let frame = request(key, version, self.number, body);
-        self.stream.write_all(&frame).map_err(|error| format!("sending: {error}"))
-    }
-
-    pub(super) fn receive(&mut self) -> Result<Vec<u8>, String> {
-        let mut read = |bytes: &mut [u8]| self.stream.read_exact(bytes).map_err(|error| format!("no answer: {error}"));
-        let mut size = [0; 4];
-        read(&mut size)?;
-        let size = usize::try_from(i32::from_be_bytes(size)).map_err(|_| "a frame of negative size".to_owned())?;
-        let mut frame = vec![0; size];
-        read(&mut frame)?;
-        // The correlation id is that of the oldest request: answers keep their order.
-        Ok(frame.split_off(4))
-    }
-
-    fn ask(&mut self, key: i16, version: i16, body: Writer) -> Result<Vec<u8>, String> {
-        self.send(key, version, body)?;
-        self.receive()
-    }
-
     pub(super) fn send_join(&mut self, group: &str, member: &str, sessions: Sessions) -> Result<(), String> {
         let subscription = Writer::default().i16(1).i32(1).string(TOPIC).i32(-1).i32(0);
         let body = Writer::default().string(group).i32(sessions.session_ms).i32(sessions.rebalance_ms);

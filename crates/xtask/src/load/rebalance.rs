@@ -6,8 +6,9 @@
 
 use super::assigned::Member;
 use super::ledger::{Call, Ledger};
-use super::member::{COORDINATOR_ERRORS, Joined, Line, NONE, REBALANCE_IN_PROGRESS, Sessions};
+use super::member::{COORDINATOR_ERRORS, Joined, NONE, REBALANCE_IN_PROGRESS, Sessions, connect};
 use super::{Report, ms, option, quantile};
+use crate::faults::line::Line;
 use crate::node::{self, Node, Plan};
 use crate::repository;
 use std::time::Duration;
@@ -136,7 +137,7 @@ fn round(
     name: &str,
     (beat, place): (Duration, f64),
 ) -> Result<Vec<Duration>, String> {
-    let mut line = Line::open(address)?;
+    let mut line = connect(address)?;
     line.prepare(i32::try_from(PARTITIONS).expect("few"))?;
     let topic = line.topic_id()?;
     let group = Group { address, name, topic: &topic, beat };
@@ -172,7 +173,7 @@ fn conduct(ledger: &Ledger, beat: Duration, place: f64) -> Result<Vec<Duration>,
 
 /// A member of the classic protocol, until it is called to leave or the round ends.
 fn live_classic(group: Group<'_>, at: usize, ledger: &Ledger) -> Result<(), String> {
-    let mut line = Line::open(group.address)?;
+    let mut line = connect(group.address)?;
     let mut member = Joined::default();
     loop {
         let (joined, part) = enter(&mut line, group.name, member)?;
@@ -228,7 +229,7 @@ fn beat_on(line: &mut Line, group: &str, member: &Joined, pause: impl Fn() -> Ca
 
 /// A member of a group that the broker assigns, until it is called to leave or the round ends.
 fn live_assigned(group: Group<'_>, at: usize, ledger: &Ledger) -> Result<(), String> {
-    let mut line = Line::open(group.address)?;
+    let mut line = connect(group.address)?;
     let mut member = Member { id: format!("member-{at:05}"), ..Default::default() };
     loop {
         line.send_beat(group.name, group.topic, &member)?;

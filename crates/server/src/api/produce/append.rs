@@ -17,6 +17,7 @@ use super::{ADMIN_CLIENT, Asked, BY_ID};
 use crate::dispatch::Call;
 use crate::durability::Durability;
 use crate::partitions::{Refused, Replica, Written};
+use crate::share::{APPEND_LOOKUPS, Lookups};
 use crate::verification::{self, Operation, Refusals, Transaction};
 use crate::world::World;
 
@@ -56,10 +57,12 @@ enum Fate<W: World> {
 pub(super) async fn append_all<W: World>(call: &Call<'_, W>, asked: Asked, terms: &Terms<'_>) -> Vec<Topic<Settled>> {
     let voucher = voucher(call, terms);
     let mut topics = Vec::with_capacity(asked.len());
+    let mut lookups = Lookups::default();
     for ((name, id), partitions) in asked {
         let found = named(call, &name, id);
         let mut fates = Vec::with_capacity(partitions.len());
         for data in partitions.into_values() {
+            lookups.done(APPEND_LOOKUPS).await;
             fates.push(append(call, found.as_deref(), data, terms.acks, voucher).await);
         }
         topics.push(Topic { name, id, partitions: fates });
@@ -154,9 +157,13 @@ async fn verify<W: World>(
         _ => Refusals::new(),
     };
     let mut all = Vec::with_capacity(topics.len());
+    let mut lookups = Lookups::default();
     for Topic { name, id, partitions } in topics {
         let mut settled = Vec::with_capacity(partitions.len());
         for fate in partitions {
+            if matches!(fate, Fate::Unverified { .. }) {
+                lookups.done(APPEND_LOOKUPS).await;
+            }
             settled.push(settle(call, fate, &refusals, operation).await);
         }
         all.push(Topic { name, id, partitions: settled });
