@@ -149,16 +149,12 @@ impl Producer {
         }
     }
 
-    /// Ends the transaction and waits until its marker is in partition 0.
-    fn ended(&self, x: &mut Exchange, topic: &Topic, committed: bool) {
+    /// Ends the transaction and waits until its coordinator says so: until then it is busy with the markers, and tells
+    /// whoever asks to come back.
+    fn ended(&self, x: &mut Exchange, committed: bool) {
         x.ask(3, &self.end(committed));
-        let id = self.id;
-        x.wait_until(0, &describe(topic), |answer| {
-            let producers = answer.topics.iter().flat_map(|topic| &topic.partitions);
-            let of = |found: &milena_protocol::messages::describe_producers_response::ProducerState| {
-                found.producer_id == id && found.current_txn_start_offset == -1
-            };
-            producers.flat_map(|partition| &partition.active_producers).any(of)
+        x.wait_until(0, &super::transactional_ids::describe(&[&self.transactional_id]), |answer| {
+            answer.transaction_states.iter().all(|found| found.transaction_state.starts_with("Complete"))
         });
     }
 
@@ -208,11 +204,11 @@ fn visibility(x: &mut Exchange) {
     read(x, &topic, 0);
     other.write(x, &topic, "b", 0);
     x.ask(9, &produce(&topic, &Batch::of(&["plain"])));
-    other.ended(x, &topic, false);
+    other.ended(x, false);
     // The second transaction is decided, but stands behind the first.
     read(x, &topic, 0);
     one.write(x, &topic, "c", 1);
-    one.ended(x, &topic, true);
+    one.ended(x, true);
     read(x, &topic, 0);
     read(x, &topic, 2);
     x.ask(4, &FetchRequest { isolation_level: 1, ..fetch(&topic, vec![from(0, 0)]) });
@@ -225,7 +221,7 @@ fn aborted_order(x: &mut Exchange) {
         producer.write(x, &topic, "a", 0);
     }
     for producer in producers.iter().rev() {
-        producer.ended(x, &topic, false);
+        producer.ended(x, false);
     }
     for offset in [0, 1, 3, 5, 6] {
         x.ask(12, &FetchRequest { isolation_level: 1, ..fetch(&topic, vec![from(0, offset)]) });
@@ -290,7 +286,7 @@ fn plain_batch_inside(x: &mut Exchange) {
     x.ask(9, &producer.produce(&topic, &plain));
     x.ask(9, &produce(&topic, &plain));
     x.ask(9, &producer.produce(&topic, &producer.batch("c", 1)));
-    producer.ended(x, &topic, true);
+    producer.ended(x, true);
     x.ask(9, &produce(&topic, &Batch { attributes: 0, ..producer.batch("b", 2) }));
     x.ask(0, &describe(&topic));
 }
@@ -311,7 +307,7 @@ fn epochs(x: &mut Exchange) {
     x.ask(11, &new.produce(&topic, &new.batch("c", 1)));
     x.ask(11, &new.produce(&topic, &new.batch("c", 0)));
     x.ask(11, &new.produce(&topic, &new.batch("c", 0)));
-    new.ended(x, &topic, true);
+    new.ended(x, true);
     // The same batch again, once its transaction has ended.
     for version in [9, 11] {
         x.ask(version, &new.produce(&topic, &new.batch("c", 0)));
