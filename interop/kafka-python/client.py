@@ -47,18 +47,24 @@ def numbers(count, partitions=1, first=0):
     return [(number % partitions, None, str(number).encode(), None, None) for number in range(first, first + count)]
 
 
-def consumer(*topics, group=None, **settings):
+def consumer(**settings):
     base = {
         "bootstrap_servers": BOOTSTRAP,
-        "group_id": group,
         "auto_offset_reset": "earliest",
         "enable_auto_commit": False,
         "session_timeout_ms": 6000,
         "heartbeat_interval_ms": 500,
-        # A topic that is not yet in the metadata when a member joins is found soon.
-        "metadata_max_age_ms": 1000,
     }
-    return KafkaConsumer(*topics, **{**base, **settings})
+    return KafkaConsumer(**{**base, **settings})
+
+
+def member(topic, group):
+    """A consumer that knows its topic before it joins. One that finds it while it joins, and so joins again at once,
+    sometimes forgets what the second generation assigned to it; it does so with Apache Kafka 4.3.1, too."""
+    joining = consumer(group_id=group)
+    eventually(lambda: joining.partitions_for_topic(topic), "the topic's partitions")
+    joining.subscribe([topic])
+    return joining
 
 
 def read(reader, count, seconds=60):
@@ -154,13 +160,13 @@ def an_offset_out_of_range_is_refused():
 def a_group_goes_on_where_it_committed():
     topic, group = create(), fresh("group")
     produce(topic, numbers(300, PARTITIONS))
-    reader = consumer(topic, group=group)
+    reader = member(topic, group)
     read(reader, 300)
     reader.commit()
     equal({reader.committed(TopicPartition(topic, n)) for n in range(PARTITIONS)}, {100}, "committed offsets")
     reader.close()
     produce(topic, numbers(30, PARTITIONS, 300))
-    reader = consumer(topic, group=group)
+    reader = member(topic, group)
     equal(sorted(int(record.value) for record in read(reader, 30)), list(range(300, 330)), "values of the second run")
     reader.close()
 
@@ -174,7 +180,7 @@ class Member:
         self.thread.start()
 
     def live(self, topic, group):
-        reader = consumer(topic, group=group)
+        reader = member(topic, group)
         while not self.leaving.is_set():
             for some in reader.poll(50).values():
                 self.values += [int(record.value) for record in some]
@@ -211,24 +217,24 @@ def members_share_join_and_leave_a_group():
 
 def a_killed_member_loses_its_partitions():
     topic, group = create(4), fresh("group")
-    member = Member(topic, group)
-    balanced([member], [4])
+    first = Member(topic, group)
+    balanced([first], [4])
     script = os.path.join(os.path.dirname(__file__), "member.py")
     other = subprocess.Popen([sys.executable, script, BOOTSTRAP, topic, group])
     try:
-        balanced([member], [2])
+        balanced([first], [2])
         other.kill()
-        balanced([member], [4])
+        balanced([first], [4])
     finally:
         other.kill()
         other.wait()
-        member.leave()
+        first.leave()
 
 
 def groups_are_listed_described_and_deleted():
     topic, group = create(1), fresh("group")
     produce(topic, numbers(1))
-    reader = consumer(topic, group=group)
+    reader = member(topic, group)
     read(reader, 1)
     reader.commit()
     listed = lambda: [entry["group_id"] for entry in admin.list_groups()]
