@@ -8,6 +8,7 @@ mod interop;
 mod limits;
 mod load;
 mod node;
+mod programs;
 mod repository;
 mod rust_text;
 mod shell;

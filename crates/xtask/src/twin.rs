@@ -3,6 +3,7 @@
 
 use crate::counts;
 use crate::node::{self, Node, Plan};
+use crate::programs;
 use crate::repository;
 use crate::shell;
 use std::collections::BTreeMap;
@@ -14,10 +15,7 @@ const SETTINGS: [&str; 2] = ["crates/twin/broker.properties", "crates/twin/timed
 
 pub(crate) fn twin(arguments: &[&str]) -> Result<(), String> {
     let root = repository::root();
-    let build = ["build", "--locked", "--quiet", "--package", "milena-twin"];
-    shell::run(&mut shell::command(&root, "cargo", &build))?;
-    let program = repository::target().join("debug/milena-twin");
-    let mut command = Command::new(program);
+    let mut command = Command::new(programs::TWIN.build()?);
     command.current_dir(&root);
     let filter = match arguments {
         [] | ["replay"] => None,

@@ -2,6 +2,7 @@
 //! made from it by `cargo xtask fix`, and compared here. Every setting that acts names the test that shows it.
 
 use crate::finding::Finding;
+use crate::programs;
 use crate::repository::TextFile;
 use crate::shell;
 use serde_json::Value;
@@ -40,8 +41,8 @@ pub(super) fn write(root: &Path) -> Result<(), String> {
 }
 
 fn ask(root: &Path) -> Result<Value, String> {
-    let arguments = ["run", "--quiet", "--locked", "--package", "milena-cli", "--", "docs", "--json"];
-    let told = shell::output(&mut shell::command(root, "cargo", &arguments))?;
+    let program = programs::MILENA.build()?;
+    let told = shell::output(&mut shell::command(root, &program.to_string_lossy(), &["docs", "--json"]))?;
     serde_json::from_str(&told).map_err(|error| format!("milena docs --json: {error}"))
 }
 
