@@ -2,8 +2,8 @@
 //! [`FREE_ANSWER_BYTES`] of an answer are free; the rest is held here from its encoding until the socket has it.
 //!
 //! A connection has one answer at a time, and is not read before it is sent: a client that does not read piles up
-//! nothing. What many such clients hold together is bounded by the share: when it is used up, a large answer that can
-//! be made again is thrown away and made when there is room, in turn; small ones go all the while. Whoever holds memory
+//! nothing. What many such clients hold together is bounded by the share: when it is used up, large answers wait for their
+//! turn, or have parts refused ([`crate::growing`]); small ones go all the while. Whoever holds memory
 //! while others wait for it must take some 100 KB/s, or is cut off.
 
 use std::sync::Arc;
@@ -44,6 +44,23 @@ pub struct Room {
 }
 
 impl Room {
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes it as large as that, if there is so much left. Whoever waits for room is passed over: an answer that has
+    /// begun comes to an end.
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let fits = |held: usize| (held + more <= self.held.size_bytes).then_some(held + more);
+        let grown = self.held.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        if grown {
+            self.bytes += more;
+        }
+        grown
+    }
+
     /// The answer became larger or smaller than was thought.
     pub fn resize(&mut self, bytes: usize) {
         self.held.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -112,6 +129,11 @@ impl Answers {
     /// Whether somebody waits for room.
     pub fn is_wanted(&self) -> bool {
         self.held.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Bytes of the share.
+    pub fn size_bytes(&self) -> usize {
+        self.held.size_bytes
     }
 
     /// Bytes held now.

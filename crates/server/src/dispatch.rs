@@ -14,6 +14,7 @@ use crate::answer::{Answer, FileRange};
 use crate::answers::FREE_ANSWER_BYTES;
 use crate::api;
 use crate::connection::Peer;
+use crate::growing::{Growing, NoRoom};
 use crate::node::Node;
 use crate::world::World;
 
@@ -164,6 +165,21 @@ macro_rules! serve {
     }};
 }
 
+/// [`serve!`] for an answer of which no part can be left out: it is made again where it found no room.
+macro_rules! serve_whole {
+    ($call:ident, $decoder:ident, $growing:ident, $function:path) => {{
+        match decode(&mut $decoder, $call.version()) {
+            Ok(request) => loop {
+                match $function($call, &request, $growing).await {
+                    Ok(response) => break $call.answer(&response),
+                    Err(NoRoom) => $growing.start_over().await,
+                }
+            },
+            Err(error) => malformed($call, &error),
+        }
+    }};
+}
+
 /// Answers one frame, or brings a Produce so far that the next one may be appended.
 pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) -> Progress<W::Disk> {
     let mut decoder = Decoder::new(frame).within(DECODED_BYTES_MAX);
@@ -210,30 +226,42 @@ fn accept<'a, W: World>(
     Ok(call)
 }
 
-/// Answers every request but Produce, with no more memory than the node has for answers. Nobody knows how large an
-/// answer will be before it is made: one that finds no room is thrown away, and made again when there is some.
+/// Answers every request but Produce, with no more memory than the node has for answers: some reserve it as they grow, of
+/// the others nobody knows how large they will be before they are made. One that finds no room is thrown away, and made
+/// again when there is some.
 async fn answer_within_bounds<W: World>(call: &Call<'_, W>, decoder: Decoder) -> Outcome<W::Disk> {
     let answers = &call.node.memory.answers;
     if decoder.remaining() > LARGE_REQUEST_BYTES && answers.try_take(0).is_none() {
         // What names very many things may be answered at length, and not every answer can be made again.
         drop(answers.room(0).await);
     }
-    let size_bytes = match answer_in_turn(call, decoder.clone()).await {
-        Outcome::Answer(answer) if answer.memory_bytes() > FREE_ANSWER_BYTES => {
+    let mut growing = Growing::new(answers);
+    let size_bytes = match answer_in_turn(call, decoder.clone(), &mut growing).await {
+        Outcome::Answer(answer) if may_repeat(call.key) && answer.memory_bytes() > FREE_ANSWER_BYTES => {
             let size_bytes = answer.memory_bytes();
-            let room = if may_repeat(call.key) { answers.try_take(size_bytes) } else { Some(answers.take(size_bytes)) };
-            match room {
+            match answers.try_take(size_bytes) {
                 Some(room) => return Outcome::Answer(Answer { room: Some(room), ..answer }),
                 None => size_bytes,
             }
         }
-        outcome => return outcome,
+        outcome => return in_room(outcome, growing),
     };
     let mut room = answers.room(size_bytes).await;
-    match answer_in_turn(call, decoder).await {
+    match answer_in_turn(call, decoder, &mut growing).await {
         Outcome::Answer(answer) => {
             room.resize(answer.memory_bytes());
             Outcome::Answer(Answer { room: Some(room), ..answer })
+        }
+        outcome => outcome,
+    }
+}
+
+/// Leaves an answer as much room as it takes now that it is encoded.
+fn in_room<D: Disk>(outcome: Outcome<D>, growing: Growing<'_>) -> Outcome<D> {
+    match outcome {
+        Outcome::Answer(answer) => {
+            let room = growing.encoded(answer.memory_bytes());
+            Outcome::Answer(Answer { room, ..answer })
         }
         outcome => outcome,
     }
@@ -250,7 +278,6 @@ fn may_repeat(key: ApiKey) -> bool {
             | ApiKey::DescribeGroups
             | ApiKey::ListGroups
             | ApiKey::OffsetForLeaderEpoch
-            | ApiKey::DescribeConfigs
             | ApiKey::DescribeProducers
             | ApiKey::DescribeTransactions
             | ApiKey::ListTransactions
@@ -258,16 +285,21 @@ fn may_repeat(key: ApiKey) -> bool {
     )
 }
 
+/// Whether the memory of an answer is reserved as it grows.
+fn grows(key: ApiKey) -> bool {
+    matches!(key, ApiKey::DescribeConfigs)
+}
+
 /// What names very many things and only reads may take long and much memory on its way: few at the same time, and those who
 /// ask for little pass them.
-async fn answer_in_turn<W: World>(call: &Call<'_, W>, decoder: Decoder) -> Outcome<W::Disk> {
-    let is_long = decoder.remaining() > LARGE_REQUEST_BYTES && may_repeat(call.key);
+async fn answer_in_turn<W: World>(call: &Call<'_, W>, decoder: Decoder, growing: &mut Growing<'_>) -> Outcome<W::Disk> {
+    let is_long = decoder.remaining() > LARGE_REQUEST_BYTES && (may_repeat(call.key) || grows(call.key));
     let _turn = if is_long { Some(call.node.memory.answers.long_turn().await) } else { None };
-    answer(call, decoder).await
+    answer(call, decoder, growing).await
 }
 
 /// Answers every request but Produce.
-async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W::Disk> {
+async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mut Growing<'_>) -> Outcome<W::Disk> {
     match call.key {
         ApiKey::Fetch => match decode(&mut decoder, call.version()) {
             Ok(request) => api::fetch::fetch(call, request).await,
@@ -295,7 +327,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder) -> Outcome<W
         ApiKey::EndTxn => serve!(call, decoder, api::transactions::end_txn),
         ApiKey::WriteTxnMarkers => serve!(call, decoder, api::write_txn_markers::write_txn_markers),
         ApiKey::TxnOffsetCommit => serve!(call, decoder, api::txn_offset_commit::txn_offset_commit),
-        ApiKey::DescribeConfigs => serve!(call, decoder, api::configs::describe_configs),
+        ApiKey::DescribeConfigs => serve_whole!(call, decoder, growing, api::configs::describe_configs),
         ApiKey::AlterConfigs => serve!(call, decoder, api::configs::alter_configs),
         ApiKey::CreatePartitions => serve!(call, decoder, api::topics::create_partitions),
         ApiKey::DeleteGroups => serve!(call, decoder, api::groups::delete_groups),

@@ -18,6 +18,7 @@ pub mod directory;
 pub mod dispatch;
 pub mod durability;
 pub mod frames;
+pub mod growing;
 mod http;
 mod listener;
 mod loading;

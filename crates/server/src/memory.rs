@@ -3,7 +3,7 @@
 //! | share | for | while none is left |
 //! |---|---|---|
 //! | a half | request frames above 64 KiB | the connection is not read |
-//! | a quarter | answers above 64 KiB that are no ranges of files, output above 16 KiB a connection | the answer is made later |
+//! | a quarter | answers above 64 KiB that are no ranges of files, output above 16 KiB a connection | the answer is made later, or some parts of it are |
 //! | a quarter | inflating records, and compressing them anew | the batch, or the lookup, waits |
 //!
 //! Whoever waits is served in turn. What is larger than a share goes when it has the share for itself, so that nothing

@@ -23,6 +23,7 @@ use milena_protocol::messages::{
 use super::repeated::Repeated;
 use crate::control::ask;
 use crate::dispatch::Call;
+use crate::growing::{Growing, NoRoom};
 use crate::share::Lookups;
 use crate::world::World;
 
@@ -32,8 +33,6 @@ const BROKER: i8 = 4;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 
-/// An answer holds settings of some so many bytes; Kafka has no bound. Ten thousand topics have less than half of it.
-const SETTINGS_BYTES_MAX: usize = 64 << 20;
 /// What the settings of one resource take, in look-ups.
 const RESOURCE_LOOKUPS: usize = 32;
 
@@ -81,32 +80,35 @@ fn ask_elsewhere<W: World>(call: &Call<'_, W>, name: &str) -> String {
     format!("this is broker {}; ask broker {name} itself", call.node.settings.node_id)
 }
 
-/// Settings in force with where they come from.
+/// Settings in force with where they come from. Those of one resource are few, so they are read before they are weighed.
 pub async fn describe_configs<W: World>(
     call: &Call<'_, W>,
-    request: DescribeConfigsRequest,
-) -> DescribeConfigsResponse {
+    request: &DescribeConfigsRequest,
+    growing: &mut Growing<'_>,
+) -> Result<DescribeConfigsResponse, NoRoom> {
     let image = call.node.image();
     let mut repeated = Repeated::new();
     let bounded = request
         .resources
         .iter()
         .filter(|resource| repeated.lets_pass((resource.resource_type, resource.resource_name.as_str())));
-    let (mut results, mut size_bytes) = (Vec::new(), 0);
+    let too_large = |resource| {
+        let why = "the answer would be too large: ask for less at a time".to_owned();
+        result_of(Err((ErrorCode::InvalidRequest, why)), resource, request, call.version())
+    };
+    let (mut results, mut is_full) = (Vec::new(), false);
     let mut lookups = Lookups::default();
     for resource in bounded {
+        if is_full {
+            results.push(too_large(resource));
+            continue;
+        }
         lookups.done(RESOURCE_LOOKUPS).await;
-        let described = match size_bytes < SETTINGS_BYTES_MAX {
-            true => described(call, &image, resource),
-            false => {
-                Err((ErrorCode::InvalidRequest, "the answer would be too large: ask for less at a time".to_owned()))
-            }
-        };
-        let result = result_of(described, resource, &request, call.version());
-        size_bytes += result.configs.iter().map(size_bytes_of).sum::<usize>();
-        results.push(result);
+        let result = result_of(described(call, &image, resource), resource, request, call.version());
+        is_full = !growing.part(result.configs.iter().map(size_bytes_of).sum()).await?;
+        results.push(if is_full { too_large(resource) } else { result });
     }
-    DescribeConfigsResponse { results, ..Default::default() }
+    Ok(DescribeConfigsResponse { results, ..Default::default() })
 }
 
 fn result_of(
