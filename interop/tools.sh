@@ -41,3 +41,60 @@ franz_go_test() {
     echo "$parts"
     passed=$((passed + $(wc -l <<< "$parts")))
 }
+
+# librdkafka_tests BROKER ARGUMENT...: librdkafka's own tests, unchanged, that the suite's folder names; see librdkafka_tests.py.
+librdkafka_tests() {
+    need python3
+    need javac
+    local built
+    built=$(librdkafka_test_runner)
+    KAFKA_PATH=$(kafka_release)
+    export CACHE KAFKA_PATH
+    exec python3 "$interop/librdkafka_tests.py" "$built" "$1" "$here" "${@:2}"
+}
+
+# librdkafka_test_runner: prints the folder of librdkafka's tests, in which their test-runner is built. The sources are those
+# of the folder $LIBRDKAFKA, or of librdkafka 2.15.1 as the npm package named here carries them.
+librdkafka_test_runner() {
+    local package=@confluentinc/kafka-javascript@1.10.1
+    local sources=${LIBRDKAFKA:-$CACHE/librdkafka-2.15.1}
+    if [ ! -d "$sources" ]; then
+        need npm
+        local unpacked
+        unpacked=$(mktemp -d "$CACHE/unpacked.XXXXXX")
+        (cd "$unpacked" && npm pack --silent "$package" && tar -xzf ./*.tgz) >&2
+        mv "$unpacked/package/deps/librdkafka" "$sources"
+        rm -rf "$unpacked"
+    fi
+    if [ ! -x "$sources/tests/test-runner" ]; then
+        need g++
+        need make
+        # Without one of these libraries configure would leave codecs and tests out in silence: it must fail instead.
+        # Debian's names: zlib1g-dev, libzstd-dev, libssl-dev, libcurl4-openssl-dev, libsasl2-dev.
+        if ! (cd "$sources" && ./configure --enable-zlib --enable-zstd --enable-ssl --enable-curl --enable-gssapi &&
+            make -j 2 -C src && make -j 2 -C src-cpp && make -j 2 -C tests test-runner) > "$sources/build.log" 2>&1; then
+            tail -n 30 "$sources/build.log" >&2
+            return 1
+        fi
+    fi
+    echo "$sources/tests"
+}
+
+# kafka_release: prints a folder with what those who ask for an installed Apache Kafka use of it: its libraries, and two of its scripts.
+kafka_release() {
+    local libraries release=$CACHE/kafka-release
+    libraries=$(bash "$interop/java/libraries")
+    mkdir -p "$release/bin"
+    ln -sfn "${libraries%/\*}" "$release/libs"
+    cat > "$release/bin/kafka-run-class.sh" << 'END'
+#!/usr/bin/env bash
+libs=$(cd "$(dirname "$0")/../libs" && pwd)
+exec java -Xmx256m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "${CLASSPATH:+$CLASSPATH:}$libs/*" "$@"
+END
+    cat > "$release/bin/kafka-topics.sh" << 'END'
+#!/usr/bin/env bash
+exec "$(dirname "$0")/kafka-run-class.sh" org.apache.kafka.tools.TopicCommand "$@"
+END
+    chmod +x "$release"/bin/*.sh
+    echo "$release"
+}

@@ -1,6 +1,7 @@
 //! Real clients, unchanged, against Milena or any broker: one folder below `interop/` per client, whose `run HOST:PORT`
 //! fetches the client from its own registry, checks one thing after the other, and ends at the first wrong one. A client may
-//! ask for the node to be killed while it works.
+//! ask for the node to be killed while it works. A folder with a file `settings` gets a node of its own with these settings,
+//! and takes so long that it is run by name only.
 
 use crate::counts::{self, Count};
 use crate::node::{self, Node, Plan};
@@ -12,6 +13,16 @@ use std::path::{Path, PathBuf};
 const MAY_BE_KILLED: &str = "BROKER_MAY_BE_KILLED";
 /// A client that writes this line wants the node killed with -9 and started again, while it goes on.
 const KILL: &str = "kill the broker";
+
+const SHARED_SETTINGS: [&str; 7] = [
+    "num.partitions=3",
+    "group.initial.rebalance.delay.ms=0",
+    "group.consumer.min.session.timeout.ms=6000",
+    "group.consumer.session.timeout.ms=6000",
+    "group.consumer.min.heartbeat.interval.ms=500",
+    "group.consumer.heartbeat.interval.ms=500",
+    "offsets.topic.num.partitions=8",
+];
 
 /// Where the last run's node kept its data, for `interop dump-log`.
 pub(crate) fn folder() -> PathBuf {
@@ -30,13 +41,13 @@ pub(crate) fn interop(arguments: &[&str]) -> Result<(), String> {
         [name, "--bootstrap", address] => (*name, Some(*address)),
         _ => return Err("interop NAME|all|list [--bootstrap HOST:PORT]".to_owned()),
     };
-    let chosen: Vec<&String> = known.iter().filter(|client| name == "all" || *client == name).collect();
+    let chosen = choose(&root, &known, name);
     if chosen.is_empty() {
         return Err(format!("there is no client {name}; there are: {}", known.join(", ")));
     }
     let mut broker = match given {
         Some(address) => Broker::Given(address.to_owned()),
-        None => Broker::start()?,
+        None => Broker::start(settings(&root, name)?)?,
     };
     let outcome = run_all(&root, &chosen, &mut broker);
     // A clean shutdown is part of what is checked: dump-log reads what it leaves.
@@ -55,9 +66,9 @@ enum Broker {
 }
 
 impl Broker {
-    fn start() -> Result<Broker, String> {
+    fn start(settings: Vec<String>) -> Result<Broker, String> {
         node::build()?;
-        let mut plan = plan()?;
+        let mut plan = settings.into_iter().fold(Plan::fresh(&folder())?, Plan::option);
         let node = Node::start(&plan)?;
         // Clients know the address, so that whoever takes the node's place must have it too.
         plan.listen.clone_from(&node.address);
@@ -89,16 +100,19 @@ impl Broker {
     }
 }
 
-fn plan() -> Result<Plan, String> {
-    let plan = Plan::fresh(&folder())?;
-    Ok(plan
-        .option("num.partitions=3")
-        .option("group.initial.rebalance.delay.ms=0")
-        .option("group.consumer.min.session.timeout.ms=6000")
-        .option("group.consumer.session.timeout.ms=6000")
-        .option("group.consumer.min.heartbeat.interval.ms=500")
-        .option("group.consumer.heartbeat.interval.ms=500")
-        .option("offsets.topic.num.partitions=8"))
+/// The settings of a client's own node, `key=value` a line with remarks behind `#`; or of the node that the others share.
+fn settings(root: &Path, client: &str) -> Result<Vec<String>, String> {
+    let path = settings_file(root, client);
+    if !path.is_file() {
+        return Ok(SHARED_SETTINGS.map(str::to_owned).to_vec());
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+fn settings_file(root: &Path, client: &str) -> PathBuf {
+    root.join("interop").join(client).join("settings")
 }
 
 /// The folders below `interop/` that hold a `run`.
@@ -109,6 +123,12 @@ fn clients(root: &Path) -> Result<Vec<String>, String> {
     let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     Ok(names)
+}
+
+/// The client of that name, or all that share a node.
+fn choose<'a>(root: &Path, known: &'a [String], name: &str) -> Vec<&'a String> {
+    let all = |client: &str| name == "all" && !settings_file(root, client).is_file();
+    known.iter().filter(|client| *client == name || all(client)).collect()
 }
 
 fn run_all(root: &Path, clients: &[&String], broker: &mut Broker) -> Result<(), String> {
@@ -145,5 +165,22 @@ fn run_client(root: &Path, client: &str, broker: &mut Broker) -> Result<(), Stri
             println!("0 passed, 1 failed");
             Err(format!("{script} ended without a result: {outcome:?}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_with_settings_of_its_own_is_run_by_name_only() {
+        let root = repository::root();
+        let known = clients(&root).unwrap();
+        let own = "groups-librdkafka".to_owned();
+        assert_eq!(choose(&root, &known, &own), [&own]);
+        let all = choose(&root, &known, "all");
+        assert!(!all.contains(&&own) && all.contains(&&"kcat".to_owned()), "{all:?}");
+        assert!(settings(&root, &own).unwrap().contains(&"num.partitions=4".to_owned()));
+        assert_eq!(settings(&root, "all").unwrap(), SHARED_SETTINGS);
     }
 }
