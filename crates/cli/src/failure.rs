@@ -91,6 +91,9 @@ fn advice(error: &Error) -> &'static str {
         Some(ErrorCode::InvalidConfig) => "see `milena config describe` for names and values",
         Some(ErrorCode::NonEmptyGroup) => "stop its members first",
         Some(ErrorCode::UnknownMemberId) => "the group has members: stop them first",
+        Some(ErrorCode::InvalidSessionTimeout) => {
+            "the broker takes from group.min.session.timeout.ms to group.max.session.timeout.ms: see --session-timeout-ms"
+        }
         Some(ErrorCode::GroupIdNotFound) => "see `milena group list`",
         Some(ErrorCode::TransactionalIdNotFound) => "see `milena transaction list`",
         Some(ErrorCode::ProducerFenced | ErrorCode::InvalidProducerEpoch) => {

@@ -309,16 +309,24 @@ impl Consumer {
         self.commit_offsets(&offsets).await
     }
 
-    /// Stores these offsets for the group: each that of the next record to be read.
+    /// Stores these offsets for the group: each that of the next record to be read. An error for which
+    /// [`Error::is_group_change`] holds stores nothing and ends nothing: [`Consumer::next`] says what became of the
+    /// partitions, and joins again.
     pub async fn commit_offsets(&mut self, offsets: &BTreeMap<TopicPartition, Offset>) -> Result<(), Error> {
-        let committer = self.committer()?;
-        if offsets.is_empty() {
+        if offsets.is_empty() && self.settings.group.is_some() {
             return Ok(());
         }
+        let committer = self.committer()?;
         let mut retry = self.cluster.retry();
         loop {
             match commit_group_offsets(&self.cluster, &committer, offsets).await {
                 Ok(()) => break,
+                Err(error) if error.is_group_change() => {
+                    if let Some(group) = &mut self.group {
+                        group.note_refused(&error);
+                    }
+                    return Err(error);
+                }
                 Err(error) => {
                     self.cluster.forget_coordinator(&committer.group);
                     retry.again(error).await?;
@@ -450,7 +458,7 @@ impl Consumer {
             return Ok(());
         }
         match self.commit().await {
-            Err(error) if error.code().is_some_and(is_group_change) => {
+            Err(error) if error.is_group_change() => {
                 tracing::debug!(%error, "offsets were not stored");
                 Ok(())
             }
@@ -477,15 +485,4 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         self.cluster.forget_consumer(self.number);
     }
-}
-
-/// Whether an error says that the group has moved on.
-fn is_group_change(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::RebalanceInProgress
-            | ErrorCode::IllegalGeneration
-            | ErrorCode::UnknownMemberId
-            | ErrorCode::FencedInstanceId
-    )
 }

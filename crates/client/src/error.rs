@@ -132,6 +132,20 @@ impl Error {
         }
     }
 
+    /// Whether the group has gone on without the member that asked: it can join again, which
+    /// [`crate::Consumer::next`] does by itself.
+    pub fn is_group_change(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                ErrorCode::RebalanceInProgress
+                    | ErrorCode::IllegalGeneration
+                    | ErrorCode::UnknownMemberId
+                    | ErrorCode::FencedInstanceId
+            )
+        )
+    }
+
     /// Whether the same operation may succeed a little later.
     pub fn is_retriable(&self) -> bool {
         match self {

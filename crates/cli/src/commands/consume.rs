@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     /// Give up when the group has not taken this member in for so long; once it was a member it waits
     #[arg(long, value_name = "MS", default_value_t = 60_000)]
     join_timeout_ms: u64,
+    /// How long the group waits for this member when it is silent, before others get its partitions
+    #[arg(long, value_name = "MS", default_value_t = 45_000, value_parser = clap::value_parser!(u64).range(1..=i32::MAX as u64))]
+    session_timeout_ms: u64,
     /// What is printed of a record
     #[arg(short, long, value_enum)]
     format: Option<RecordFormat>,
@@ -125,14 +128,19 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
     cluster.topic(&arguments.topic).await?;
     let usual = if output.is_json() { RecordFormat::Json } else { RecordFormat::Value };
     let format = arguments.format.unwrap_or(usual);
+    let usual_settings = ConsumerSettings::default();
+    let session_timeout = Duration::from_millis(arguments.session_timeout_ms);
     let settings = ConsumerSettings {
         group: arguments.group.clone(),
         reset: if arguments.from_beginning { Reset::Earliest } else { Reset::Latest },
         // Only what is printed is stored as read, so that is done here.
         commit_interval: None,
         join_timeout: Duration::from_millis(arguments.join_timeout_ms),
+        session_timeout,
+        // A third, as Kafka advises: one that is lost must not cost the place.
+        heartbeat_interval: usual_settings.heartbeat_interval.min(session_timeout / 3),
         isolation: arguments.isolation.isolation(),
-        ..ConsumerSettings::default()
+        ..usual_settings
     };
     let mut consumer = Consumer::open(&cluster, settings);
     let mut reading = Reading {
@@ -156,6 +164,7 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
     }
     let ended = reading.print_all(&mut consumer, arguments.timeout_ms).await;
     let committed = reading.commit(&mut consumer).await;
+    reading.give_up_printed();
     let closed = consumer.close().await.map_err(Failure::from);
     ended.and(committed).and(closed)
 }
@@ -248,8 +257,11 @@ impl Reading {
                     self.print(&fetched)?;
                 }
                 Some(Event::Revoked(_)) => self.commit(consumer).await?,
-                Some(Event::Lost(_)) => self.printed.clear(),
-                Some(Event::Assigned(_)) => self.begun.clear(),
+                Some(Event::Lost(_)) => self.give_up_printed(),
+                Some(Event::Assigned(_)) => {
+                    self.give_up_printed();
+                    self.begun.clear();
+                }
                 None if patience.is_some_and(|patience| heard.elapsed() >= patience) => return Ok(()),
                 None => {}
             }
@@ -282,6 +294,15 @@ impl Reading {
         stdout.flush().map_err(|error| Failure::io("stdout", &error))
     }
 
+    /// What was printed and could not be stored is read again by whoever has its partition now.
+    fn give_up_printed(&mut self) {
+        if self.commits && !self.printed.is_empty() {
+            self.printed.clear();
+            eprintln!("note: the group went on without this member: the records that it printed last are read again");
+        }
+    }
+
+    /// Stores what was printed. Out of the group nothing can be stored: `printed` keeps it.
     async fn commit(&mut self, consumer: &mut Consumer) -> Result<(), Failure> {
         self.committed_at = Instant::now();
         if !self.commits {
@@ -290,8 +311,16 @@ impl Reading {
         // Where nothing was printed from yet, the group begins at the same place the next time.
         let mut offsets = consumer.uncommitted();
         offsets.retain(|partition, _| !self.begun.contains(partition));
-        offsets.append(&mut self.printed);
-        consumer.commit_offsets(&offsets).await.map_err(Failure::from)
+        offsets.extend(self.printed.clone());
+        match consumer.commit_offsets(&offsets).await {
+            Ok(()) => {
+                self.printed.clear();
+                Ok(())
+            }
+            // The next event says what became of the partitions.
+            Err(error) if error.is_group_change() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::ConsumerSettings;
 use super::assignor::{Candidate, RANGE, assign_ranges, decode_topics, encode_assignment, encode_subscription};
-use super::{ConsumerSettings, is_group_change};
 use crate::admin::{Committer, assigned_partitions};
 use crate::cluster::{ConsumerNumber, Lane, Topics};
 use crate::{Cluster, Error};
@@ -71,6 +71,8 @@ enum State {
 struct Membership {
     generation: i32,
     signal: watch::Receiver<Signal>,
+    /// What a refused commit found out before the next heartbeat does.
+    refused: Option<Signal>,
     _heartbeat: Task<()>,
 }
 
@@ -134,6 +136,18 @@ impl Group {
         }
     }
 
+    /// A commit was refused since the group has moved on: the next step follows it, as Kafka's consumer does, rather
+    /// than read on until a heartbeat hears of it.
+    pub(super) fn note_refused(&mut self, error: &Error) {
+        let State::Member(membership) = &mut self.state else { return };
+        if error.code() == Some(ErrorCode::RebalanceInProgress) {
+            membership.refused = Some(Signal::Rebalance);
+            return;
+        }
+        membership.refused = Some(Signal::Lost);
+        self.member.note_outside(error);
+    }
+
     /// Waits until heartbeats bring news; for ever outside of a group.
     pub(super) async fn called(group: Option<&mut Group>) {
         match group.map(|group| &mut group.state) {
@@ -163,8 +177,8 @@ impl Group {
                     return Ok(Step::Assigned(partitions));
                 }
                 State::Member(membership) => {
-                    let signal = *membership.signal.borrow_and_update();
-                    return Ok(match signal {
+                    let heard = *membership.signal.borrow_and_update();
+                    return Ok(match membership.refused.take().unwrap_or(heard) {
                         Signal::Stable => Step::Stay,
                         Signal::Rebalance => Step::Revoke,
                         Signal::Lost => {
@@ -190,7 +204,7 @@ impl Group {
         let (sender, signal) = watch::channel(Signal::Stable);
         let generation = joined.generation;
         let heartbeat = Task(tokio::spawn(show(Arc::clone(&self.member), joined, sender)));
-        Membership { generation, signal, _heartbeat: heartbeat }
+        Membership { generation, signal, refused: None, _heartbeat: heartbeat }
     }
 
     /// Leaves at once. A static member stays, since its place is kept for its return.
@@ -212,6 +226,14 @@ impl Group {
 impl Member {
     fn id(&self) -> MutexGuard<'_, String> {
         self.member_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The coordinator does not know its id any more: joining asks for another. Of an older generation it is known
+    /// still, and the others would wait for it if it came back under another id.
+    fn note_outside(&self, error: &Error) {
+        if error.code() != Some(ErrorCode::IllegalGeneration) {
+            self.id().clear();
+        }
     }
 
     fn note_asked(&self) {
@@ -258,8 +280,8 @@ async fn join(member: Arc<Member>) -> Result<Joined, Error> {
         match error.code() {
             // The coordinator has given an id, which `join_once` has kept (KIP-394).
             Some(ErrorCode::MemberIdRequired) => continue,
-            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration) => member.id().clear(),
-            Some(ErrorCode::RebalanceInProgress) => continue,
+            Some(ErrorCode::UnknownMemberId) => member.note_outside(&error),
+            Some(ErrorCode::RebalanceInProgress | ErrorCode::IllegalGeneration) => continue,
             _ => {
                 member.cluster.forget_coordinator(&member.group);
                 retry.again(error).await?;
@@ -360,19 +382,18 @@ async fn show(member: Arc<Member>, joined: Joined, signal: watch::Sender<Signal>
             signal.send_replace(Signal::Lost);
             return;
         }
-        match beat(&member, &request).await.map_err(|error| (error.code(), error)) {
+        match beat(&member, &request).await {
             Ok(()) => heard = Instant::now(),
-            Err((Some(ErrorCode::RebalanceInProgress), _)) => {
+            Err(error) if error.code() == Some(ErrorCode::RebalanceInProgress) => {
                 heard = Instant::now();
                 signal.send_replace(Signal::Rebalance);
             }
-            Err((Some(code), _)) if is_group_change(code) => {
-                // The id is of no use to anyone any more; joining asks for another.
-                member.id().clear();
+            Err(error) if error.is_group_change() => {
+                member.note_outside(&error);
                 signal.send_replace(Signal::Lost);
                 return;
             }
-            Err((_, error)) => {
+            Err(error) => {
                 tracing::debug!(%error, "a heartbeat got no answer");
                 member.cluster.forget_coordinator(&member.group);
                 pause = member.cluster.settings().retry_backoff_max.min(pause);
