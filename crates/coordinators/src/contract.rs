@@ -40,6 +40,10 @@ pub trait Shard: Sized + Send + 'static {
     /// What is answered in place of `response` when its decision could not be kept.
     fn failed(response: Self::Response, version: i16, error: ErrorCode) -> Self::Response;
 
+    /// How large the answer to a request would be now, in bytes on the wire: never less, and little more. 0 where answers
+    /// do not grow with what the shard holds. Changes nothing, and takes no longer than the answer itself.
+    fn weigh(&self, request: &Self::Request) -> usize;
+
     /// Follows the log: first all of it, then each record of each decision, before anything else is asked.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ mod shard;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub use crate::partition::partition_for;
 pub use consumer::Assignor;

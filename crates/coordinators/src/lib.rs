@@ -29,6 +29,7 @@ mod partition;
 mod simulated;
 mod timers;
 pub mod transaction;
+mod weight;
 
 pub use contract::{ReplayError, Shard};
 pub use decision::{BatchKind, CoordinatorRecord, Decision, Entry, Marker, Origin, Reply, ReplyTo};

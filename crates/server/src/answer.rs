@@ -13,7 +13,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
-use crate::answers::{Answers, Room};
+use crate::answers::{Answers, BufferRoom, Room};
 use crate::node::Node;
 use crate::world::{World, on_pool};
 
@@ -83,7 +83,7 @@ pub struct Output {
     /// How much of it waits to be written.
     filled: usize,
     /// For a buffer above [`FREE_OUTPUT_BYTES`].
-    room: Option<Room>,
+    room: Option<BufferRoom>,
     /// A reader that takes nothing for this long is gone.
     stall_max: Duration,
 }
@@ -134,7 +134,7 @@ impl Output {
     /// How large the buffer may become, where `wanted` more bytes are to be added.
     fn capacity(&mut self, answers: &Answers, wanted: usize) -> usize {
         if self.room.is_none() && self.filled + wanted > FREE_OUTPUT_BYTES {
-            self.room = answers.try_take(OUTPUT_BYTES);
+            self.room = answers.try_take_buffer(OUTPUT_BYTES);
         }
         if self.room.is_some() { OUTPUT_BYTES } else { FREE_OUTPUT_BYTES }
     }

@@ -31,7 +31,10 @@ pub struct Answers {
 #[derive(Debug)]
 struct Held {
     size_bytes: usize,
+    /// Of answers.
     bytes: AtomicUsize,
+    /// Of the buffers of connections, which come and go by themselves.
+    buffer_bytes: AtomicUsize,
     waiting: AtomicUsize,
     freed: Notify,
 }
@@ -41,6 +44,20 @@ struct Held {
 pub struct Room {
     held: Arc<Held>,
     bytes: usize,
+}
+
+/// Memory of a connection's buffer; given back on drop.
+#[derive(Debug)]
+pub struct BufferRoom {
+    held: Arc<Held>,
+    bytes: usize,
+}
+
+impl Drop for BufferRoom {
+    fn drop(&mut self) {
+        self.held.buffer_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.held.freed.notify_waiters();
+    }
 }
 
 impl Room {
@@ -53,7 +70,8 @@ impl Room {
     /// begun comes to an end.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
-        let fits = |held: usize| (held + more <= self.held.size_bytes).then_some(held + more);
+        let limit_bytes = self.held.left_by_buffers();
+        let fits = |held: usize| (held + more <= limit_bytes).then_some(held + more);
         let grown = self.held.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
         if grown {
             self.bytes += more;
@@ -81,9 +99,14 @@ impl Held {
         self.freed.notify_waiters();
     }
 
-    /// What is larger than all there is goes alone.
+    fn left_by_buffers(&self) -> usize {
+        self.size_bytes.saturating_sub(self.buffer_bytes.load(Ordering::Relaxed))
+    }
+
+    /// What is larger than all there is goes alone, but for the buffers: busy connections keep theirs.
     fn take(self: &Arc<Self>, bytes: usize) -> Option<Room> {
-        let fits = |held: usize| (held == 0 || held + bytes <= self.size_bytes).then_some(held + bytes);
+        let limit_bytes = self.left_by_buffers();
+        let fits = |held: usize| (held == 0 || held + bytes <= limit_bytes).then_some(held + bytes);
         let taken = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
         taken.ok().map(|_| Room { held: Arc::clone(self), bytes })
     }
@@ -92,14 +115,23 @@ impl Held {
 impl Answers {
     /// Room for `size_bytes`, or for one larger answer at a time.
     pub fn new(size_bytes: usize) -> Answers {
-        let (bytes, waiting, freed) = (AtomicUsize::new(0), AtomicUsize::new(0), Notify::new());
-        let held = Arc::new(Held { size_bytes, bytes, waiting, freed });
+        let [bytes, buffer_bytes, waiting] = [0; 3].map(AtomicUsize::new);
+        let held = Arc::new(Held { size_bytes, bytes, buffer_bytes, waiting, freed: Notify::new() });
         Answers { held, turn: Semaphore::new(1), long: Semaphore::new(LONG_MAX) }
     }
 
     /// Room for `bytes`, if there is some and nobody waits for it.
     pub fn try_take(&self, bytes: usize) -> Option<Room> {
         if self.is_wanted() { None } else { self.held.take(bytes) }
+    }
+
+    /// Room for a buffer, if there is some and nobody waits for it.
+    pub fn try_take_buffer(&self, bytes: usize) -> Option<BufferRoom> {
+        if self.is_wanted() || self.held_bytes() + bytes > self.held.size_bytes {
+            return None;
+        }
+        self.held.buffer_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Some(BufferRoom { held: Arc::clone(&self.held), bytes })
     }
 
     /// Room for `bytes` whether there is some or not: for what cannot be made again.
@@ -138,7 +170,7 @@ impl Answers {
 
     /// Bytes held now.
     pub fn held_bytes(&self) -> usize {
-        self.held.bytes.load(Ordering::Relaxed)
+        self.held.bytes.load(Ordering::Relaxed) + self.held.buffer_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -175,6 +207,21 @@ mod tests {
         assert!(timeout(Duration::from_secs(1), &mut large).await.is_err());
         drop(small);
         assert_eq!(large.await.bytes, 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_buffer_of_a_busy_connection_keeps_an_answer_waiting_that_goes_alone() {
+        let answers = Answers::new(100);
+        let buffer = answers.try_take_buffer(60).expect("all is free");
+        assert!(answers.try_take_buffer(60).is_none());
+        let alone = timeout(Duration::from_secs(1), answers.room(1000)).await.expect("it does not wait");
+        assert_eq!(answers.held_bytes(), 1060);
+        assert!(timeout(Duration::from_secs(1), answers.room(1)).await.is_err());
+        drop(alone);
+        let mut small = answers.room(10).await;
+        assert!(!small.grow(50), "the buffer counts");
+        drop(buffer);
+        assert!(small.grow(50));
     }
 
     #[tokio::test(start_paused = true)]

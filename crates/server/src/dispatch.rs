@@ -165,6 +165,19 @@ macro_rules! serve {
     }};
 }
 
+/// [`serve!`] for an answer whose parts may be refused where there is no room for them.
+macro_rules! serve_parts {
+    ($call:ident, $decoder:ident, $growing:ident, $function:path) => {{
+        match decode(&mut $decoder, $call.version()) {
+            Ok(request) => {
+                let response = $function($call, request, $growing).await;
+                $call.answer(&response)
+            }
+            Err(error) => malformed($call, &error),
+        }
+    }};
+}
+
 /// [`serve!`] for an answer of which no part can be left out: it is made again where it found no room.
 macro_rules! serve_whole {
     ($call:ident, $decoder:ident, $growing:ident, $function:path) => {{
@@ -273,7 +286,6 @@ fn may_repeat(key: ApiKey) -> bool {
         key,
         ApiKey::ListOffsets
             | ApiKey::Metadata
-            | ApiKey::OffsetFetch
             | ApiKey::ConsumerGroupDescribe
             | ApiKey::DescribeGroups
             | ApiKey::ListGroups
@@ -287,7 +299,7 @@ fn may_repeat(key: ApiKey) -> bool {
 
 /// Whether the memory of an answer is reserved as it grows.
 fn grows(key: ApiKey) -> bool {
-    matches!(key, ApiKey::DescribeConfigs)
+    matches!(key, ApiKey::OffsetFetch | ApiKey::DescribeConfigs)
 }
 
 /// What names very many things and only reads may take long and much memory on its way: few at the same time, and those who
@@ -308,7 +320,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
         ApiKey::ListOffsets => serve!(call, decoder, api::list_offsets::list_offsets),
         ApiKey::Metadata => serve!(call, decoder, api::metadata::metadata),
         ApiKey::OffsetCommit => serve!(call, decoder, api::groups::offset_commit),
-        ApiKey::OffsetFetch => serve!(call, decoder, api::groups::offset_fetch),
+        ApiKey::OffsetFetch => serve_parts!(call, decoder, growing, api::groups::offset_fetch),
         ApiKey::FindCoordinator => serve!(call, decoder, api::find_coordinator::find_coordinator),
         ApiKey::JoinGroup => serve!(call, decoder, api::groups::join_group),
         ApiKey::Heartbeat => serve!(call, decoder, api::groups::heartbeat),

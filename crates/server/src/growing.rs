@@ -73,7 +73,9 @@ impl<'a> Growing<'a> {
         if part_bytes <= self.left_bytes() {
             return Ok(());
         }
-        let wanted_bytes = (wire_bytes * MADE).next_multiple_of(STEP_BYTES);
+        let needed_bytes = wire_bytes * MADE;
+        // Never more than there is, unless it is needed.
+        let wanted_bytes = needed_bytes.next_multiple_of(STEP_BYTES).min(self.answers.size_bytes()).max(needed_bytes);
         let Some(room) = &mut self.room else {
             self.room = Some(self.answers.room(wanted_bytes).await);
             return Ok(());
@@ -82,7 +84,7 @@ impl<'a> Growing<'a> {
             room.resize(wanted_bytes.max(room.bytes()));
             return Ok(());
         }
-        let fits = room.grow(wanted_bytes) || room.grow(wire_bytes * MADE);
+        let fits = room.grow(wanted_bytes) || room.grow(needed_bytes);
         if fits { Ok(()) } else { Err(Refused::NoRoom) }
     }
 
@@ -202,6 +204,6 @@ mod tests {
         for _ in 0..8 {
             assert_eq!(growing.part(PART).await, Ok(true), "alone it may have more than the share");
         }
-        assert!(answers.held_bytes() >= 8 * STEP_BYTES);
+        assert!(answers.held_bytes() >= 8 * PART * MADE);
     }
 }

@@ -10,6 +10,7 @@ mod load;
 mod owned;
 mod thread;
 pub mod transactions;
+mod within;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -24,6 +25,7 @@ pub use self::door::Shards;
 pub(crate) use self::door::{Led, Mailboxes};
 pub use self::groups::GROUPS_TOPIC;
 pub use self::transactions::TRANSACTIONS_TOPIC;
+pub(crate) use self::within::code;
 use crate::node::Node;
 use crate::world::{Place, World};
 

@@ -20,7 +20,7 @@ use super::offsets::Offsets;
 #[cfg(test)]
 use super::planted::Bug;
 use super::record::{self, Parsed};
-use super::{Context, Request, Response, Settings};
+use super::{Context, Request, Response, Settings, weight};
 use crate::timers::Timers;
 use crate::{Decision, Entry, Origin, ReplayError, Reply, ReplyTo, Shard};
 
@@ -104,6 +104,15 @@ impl Shard for GroupShard {
 
     fn failed(response: Response, version: i16, error: ErrorCode) -> Response {
         response.failed(version, error)
+    }
+
+    fn weigh(&self, request: &Request) -> usize {
+        match request {
+            Request::OffsetFetch { group, .. } => weight::offset_fetch(&self.offsets, group),
+            Request::DescribeGroups(ids) => ids.iter().map(|id| weight::describe(id, self.find(id))).sum(),
+            Request::ConsumerDescribe(ids) => ids.iter().map(|id| self.consumers.weigh(id)).sum(),
+            _ => 0,
+        }
     }
 
     fn replay(&mut self, at: Origin, entry: &Entry) -> Result<(), ReplayError> {

@@ -13,6 +13,7 @@ mod records;
 mod simulation;
 mod sync;
 mod transactions;
+mod weight;
 
 use std::collections::BTreeMap;
 
@@ -120,7 +121,10 @@ impl World {
         let client_id = "client".to_owned();
         let context =
             Context { version, client_id, client_address: [10, 0, 0, 1].into(), random: self.random.bytes16() };
+        let weight = self.shard.weigh(&request);
         let decision = self.shard.handle(self.now, Event::Request { to, context, request });
+        let answer = decision.replies.iter().find(|reply| reply.to == to);
+        answer.inspect(|reply| weight::check(weight, &reply.response));
         (to, self.apply(decision))
     }
 

@@ -9,6 +9,20 @@ use milena_protocol::{ErrorCode, TopicPartition};
 
 use super::request::described_error;
 use super::state::{State, Transaction};
+use crate::weight::{ARRAY, text};
+
+/// An id without its text and partitions: error, name of the state, timeout, start, producer, tags.
+const ID: usize = 2 + 32 + 4 + 8 + 8 + 2 + ARRAY + 1;
+
+/// What [`describe`] takes on the wire: bytes in the version that takes most, and a few more.
+pub(super) fn weigh(id: &str, partitions: Option<&BTreeSet<TopicPartition>>) -> usize {
+    let mut last = None;
+    let topics = partitions.into_iter().flatten().map(|TopicPartition { topic, .. }| {
+        let is_new = last.replace(topic) != Some(topic);
+        4 + if is_new { text(topic) + ARRAY + 1 } else { 0 }
+    });
+    ID + text(id) + topics.sum::<usize>()
+}
 
 /// One transactional id. `partitions` are those of its transaction that have no marker yet.
 pub(super) fn describe(id: &str, is: Option<(&Transaction, &BTreeSet<TopicPartition>)>) -> TransactionState {

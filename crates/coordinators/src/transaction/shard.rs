@@ -4,13 +4,13 @@
 mod check;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_base::Millis;
 use milena_protocol::messages::{
     EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, ListTransactionsResponse,
 };
-use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 
 use super::event::{Counts, Effect, Event};
 use super::marking::Marking;
@@ -49,6 +49,11 @@ struct Known {
 }
 
 impl Known {
+    /// The partitions of its transaction that have no marker yet.
+    fn left(&self) -> &BTreeSet<TopicPartition> {
+        self.marking.as_ref().map_or(&self.is.partitions, |marking| &marking.left)
+    }
+
     fn last_epoch(&self) -> ProducerEpoch {
         match self.last_epoch {
             (id, epoch, last) if (id, epoch) == (self.is.producer_id, self.is.producer_epoch) => last,
@@ -143,6 +148,11 @@ impl Shard for TransactionShard {
 
     fn failed(response: Response, version: i16, error: ErrorCode) -> Response {
         response.failed(version, error)
+    }
+
+    fn weigh(&self, request: &Request) -> usize {
+        let Request::Describe(ids) = request else { return 0 };
+        ids.iter().map(|id| describe::weigh(id, self.transactions.get(id).map(Known::left))).sum()
     }
 
     fn replay(&mut self, at: Origin, entry: &Entry) -> Result<(), ReplayError> {
@@ -395,11 +405,7 @@ impl TransactionShard {
     }
 
     fn describe(&self, id: &str) -> milena_protocol::messages::describe_transactions_response::TransactionState {
-        let known = self.transactions.get(id).map(|known| {
-            let left = known.marking.as_ref().map_or(&known.is.partitions, |marking| &marking.left);
-            (&known.is, left)
-        });
-        describe::describe(id, known)
+        describe::describe(id, self.transactions.get(id).map(|known| (&known.is, known.left())))
     }
 
     fn list(&self, now: Millis, filters: &Filters) -> Response {

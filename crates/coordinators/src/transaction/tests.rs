@@ -9,6 +9,7 @@ mod marking;
 mod records;
 mod simulation;
 mod timeout;
+mod weight;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,9 +17,10 @@ use std::sync::Arc;
 use milena_base::Millis;
 use milena_protocol::messages::describe_transactions_response::TransactionState;
 use milena_protocol::messages::{
-    EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, ListTransactionsRequest,
+    DescribeTransactionsResponse, EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse,
+    ListTransactionsRequest,
 };
-use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use milena_protocol::{ErrorCode, LeaderEpoch, Message, Offset, ProducerEpoch, ProducerId, TopicPartition};
 
 use super::record::{self, Parsed};
 use super::{
@@ -126,7 +128,14 @@ impl World {
         let to = ReplyTo(self.asked);
         match refuse(&request, version, &self.settings) {
             Some(response) => drop(self.answers.insert(to, response)),
-            None => self.tell(Event::Request { to, context: Context { version }, request }),
+            None => {
+                let weight = self.shard.weigh(&request);
+                self.tell(Event::Request { to, context: Context { version }, request });
+                if let Some(Response::Described(states)) = self.answers.get(&to) {
+                    let size = size_of(states);
+                    assert!(size <= weight + 16, "{size} bytes, and {weight} were said: {states:?}");
+                }
+            }
         }
         to
     }
@@ -286,4 +295,10 @@ fn at_rest(producer_id: i64, epoch: i16) -> super::state::Transaction {
         producer_epoch: ProducerEpoch(epoch),
         ..super::state::Transaction::new(ProducerId(producer_id), TIMEOUT_MS, Millis(900_000))
     }
+}
+
+/// What a description takes on the wire.
+fn size_of(states: &[TransactionState]) -> usize {
+    let transaction_states = states.to_vec();
+    DescribeTransactionsResponse { transaction_states, ..Default::default() }.to_bytes(0).expect("fits").len()
 }

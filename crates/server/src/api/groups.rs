@@ -29,8 +29,9 @@ use milena_protocol::{ErrorCode, Uuid};
 use super::repeated::{Repeated, bounded};
 use crate::api::operations;
 use crate::dispatch::Call;
+use crate::growing::Growing;
 use crate::node::Node;
-use crate::shards::{GROUPS_TOPIC, by_shard};
+use crate::shards::{GROUPS_TOPIC, by_shard, code};
 use crate::share::Lookups;
 use crate::world::World;
 
@@ -170,12 +171,16 @@ fn find<'a>(image: &'a Image, name: &str, id: Uuid, by_id: bool) -> Option<&'a A
 }
 
 /// Reads offsets of one or many groups.
-pub async fn offset_fetch<W: World>(call: &Call<'_, W>, request: OffsetFetchRequest) -> OffsetFetchResponse {
+pub async fn offset_fetch<W: World>(
+    call: &Call<'_, W>,
+    request: OffsetFetchRequest,
+    growing: &mut Growing<'_>,
+) -> OffsetFetchResponse {
     let (mut groups, require_stable) = offset_fetch_groups(request, call.version());
     bound_repeated(&mut groups);
     let mut answers = Vec::with_capacity(groups.len());
     for group in groups {
-        answers.push(fetch_group(call, group, require_stable).await);
+        answers.push(fetch_group(call, group, require_stable, growing).await);
     }
     offset_fetch_response(answers, call.version())
 }
@@ -197,6 +202,7 @@ async fn fetch_group<W: World>(
     call: &Call<'_, W>,
     mut group: OffsetFetchRequestGroup,
     require_stable: bool,
+    growing: &mut Growing<'_>,
 ) -> OffsetFetchResponseGroup {
     let image = call.node.image();
     let by_id = call.version() >= BY_ID;
@@ -207,9 +213,11 @@ async fn fetch_group<W: World>(
         group.topics = Some(known);
         unknown = missing;
     }
-    let group_id = group.group_id.clone();
+    let shard = partition_of(call.node, &group.group_id);
     let asked = Request::OffsetFetch { group, require_stable };
-    let mut answer = expect!(ask(call, &group_id, asked).await, Response::OffsetFetch);
+    let answer = call.node.shards.ask_growing(shard, &context(call), &asked, growing).await;
+    let answer = answer.unwrap_or_else(|refused| asked.failure(call.version(), code(refused)));
+    let mut answer = expect!(answer, Response::OffsetFetch);
     if all && by_id {
         // An offset whose topic has no id any more cannot be said in this version.
         for topic in answer.topics.iter_mut().filter(|topic| topic.topic_id == Uuid::ZERO) {

@@ -44,6 +44,22 @@ pub(crate) struct Question<S: milena_coordinators::Shard> {
     pub(super) context: S::Context,
     pub(super) request: S::Request,
     pub(super) voucher: Voucher,
+    /// Of a request that only reads.
+    pub(super) bound: Option<Bound>,
+}
+
+impl<S: milena_coordinators::Shard> Question<S> {
+    /// A question that needs no voucher and has no bound.
+    pub(super) fn new(context: S::Context, request: S::Request) -> Question<S> {
+        Question { context, request, voucher: Voucher::NotNeeded, bound: None }
+    }
+}
+
+/// An answer is made only if it takes so little on the wire.
+pub(crate) struct Bound {
+    pub(super) within_bytes: usize,
+    /// Told before the answer: what it takes, or would take.
+    pub(super) weighed: oneshot::Sender<usize>,
 }
 
 /// The door to the shards of one kind.
@@ -120,18 +136,20 @@ impl<W: World, S: Kind<W>> Shards<W, S> {
         voucher: Voucher,
     ) -> S::Response {
         let version = S::version(&context);
+        let refused = request.clone();
+        let answer = self.put(partition, Question { voucher, ..Question::new(context, request) }).await;
+        answer.unwrap_or_else(|error| S::failure(&refused, version, error))
+    }
+
+    /// Puts a question into the mailbox of its thread, and waits for what is answered.
+    pub(super) async fn put(&self, partition: i32, question: Question<S>) -> Result<S::Response, ErrorCode> {
         if !self.led.read().contains_key(&partition) {
-            return S::failure(&request, version, ErrorCode::NotCoordinator);
+            return Err(ErrorCode::NotCoordinator);
         }
         let (answer, answered) = oneshot::channel();
-        let refused = request.clone();
-        let question = Question { context, request, voucher };
         match self.mailbox(partition).try_send(Message::Ask { partition, question, answer }) {
-            Ok(()) => match answered.await {
-                Ok(response) => response,
-                Err(_) => S::failure(&refused, version, ErrorCode::NotCoordinator),
-            },
-            Err(_) => S::failure(&refused, version, ErrorCode::CoordinatorNotAvailable),
+            Ok(()) => answered.await.map_err(|_| ErrorCode::NotCoordinator),
+            Err(_) => Err(ErrorCode::CoordinatorNotAvailable),
         }
     }
 }

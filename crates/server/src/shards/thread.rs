@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, sleep};
 use tracing::{debug, error, info, warn};
 
-use super::door::{Message, Question};
+use super::door::{Bound, Message, Question};
 use super::load::load;
 use super::owned::{Asked, Committed, Owned};
 use super::{Kind, RELOAD_AFTER};
@@ -191,12 +191,19 @@ impl<W: World, S: Kind<W>> Thread<W, S> {
     }
 
     fn ask(&mut self, partition: i32, question: Question<S>, answer: oneshot::Sender<S::Response>) {
-        let Question { context, request, voucher } = question;
+        let Question { context, request, voucher, bound } = question;
         let version = S::version(&context);
         let refusal = match self.shards.get_mut(&partition) {
             None => ErrorCode::NotCoordinator,
             Some(owned) if !owned.is_loaded => ErrorCode::CoordinatorLoadInProgress,
             Some(owned) => {
+                if let Some(Bound { within_bytes, weighed }) = bound {
+                    let bytes = owned.shard.weigh(&request);
+                    if weighed.send(bytes).is_err() || bytes > within_bytes {
+                        // Nobody waits for it any more, or whoever does comes again with more room.
+                        return;
+                    }
+                }
                 let to = owned.expect(Asked { version, answer });
                 let now = self.node.world.now();
                 return self.handle(partition, now, S::asked(to, context, request), voucher);

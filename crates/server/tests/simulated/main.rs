@@ -7,6 +7,7 @@ mod endurance;
 mod every_version;
 mod fairness;
 mod fetch_sessions;
+mod large_answers;
 mod many_names;
 mod markers;
 mod memory;

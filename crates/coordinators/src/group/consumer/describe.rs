@@ -11,8 +11,11 @@ use super::group::ConsumerGroup;
 use super::member::Member;
 use super::target::preferred_assignor;
 use super::{Consumers, missing};
-use crate::group::Settings;
+use crate::group::{Settings, weight};
+use crate::weight::{ARRAY, optional, text};
 
+/// A member without its texts and topics: epoch, type, two assignments, tags.
+const MEMBER: usize = 4 + 1 + 2 * (ARRAY + 1) + ARRAY + 1;
 /// How a member is shown that speaks the classic protocol, and one that speaks the new one.
 const CLASSIC: i8 = 0;
 const CONSUMER: i8 = 1;
@@ -40,6 +43,31 @@ impl Consumers {
             members: group.members.values().map(|member| self.describe_member(group, member)).collect(),
             ..Default::default()
         }
+    }
+
+    /// What [`Consumers::describe`] takes on the wire.
+    pub(in crate::group) fn weigh(&self, id: &str) -> usize {
+        let Some(group) = self.groups.get(id) else { return weight::missing(id) };
+        weight::consumer_group(id)
+            + group.members.values().map(|member| self.weigh_member(group, member)).sum::<usize>()
+    }
+
+    fn weigh_member(&self, group: &ConsumerGroup, member: &Member) -> usize {
+        let optional = |text: &Option<String>| optional(text.as_deref());
+        let own = text(&member.id) + text(&member.client_id) + text(&member.client_host);
+        let more = optional(&member.instance_id) + optional(&member.rack_id) + optional(&member.regex);
+        let topics = member.topics.iter().map(|topic| text(topic)).sum::<usize>();
+        let held = [&member.assigned, &member.revoking].into_iter().flatten();
+        let held = held.map(|(topic, partitions)| self.weigh_topic(*topic, partitions.len()));
+        let target = group.target.get(&member.id).into_iter().flatten();
+        let target = target.map(|(topic, partitions)| self.weigh_topic(*topic, partitions.len()));
+        MEMBER + own + more + topics + held.chain(target).sum::<usize>()
+    }
+
+    /// Partitions of one topic that a member holds, or shall hold.
+    fn weigh_topic(&self, topic_id: Uuid, partitions: usize) -> usize {
+        let name = self.image.topic_by_id(topic_id).map_or("", |topic| &topic.name);
+        16 + text(name) + ARRAY + 4 * partitions + 1
     }
 
     fn describe_member(&self, group: &ConsumerGroup, member: &Member) -> DescribedMember {
