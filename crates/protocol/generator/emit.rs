@@ -248,9 +248,12 @@ impl Emitter<'_> {
             Type::Bytes if nullable => format!("sink.put_bytes(flexible, {place}.as_ref())?;\n"),
             Type::Bytes => format!("sink.put_bytes(flexible, Some(&{place}))?;\n"),
             Type::Records => format!("sink.put_records(flexible, &{place})?;\n"),
-            Type::Struct(_) if nullable => format!(
-                "match &{place} {{\nNone => sink.put_i8(-1),\nSome(value) => {{\nsink.put_i8(1);\nvalue.encode(sink, version)?;\n}}\n}}\n"
-            ),
+            Type::Struct(_) if nullable => {
+                let (null, present) = struct_marks(field);
+                format!(
+                    "match &{place} {{\nNone => sink.{null},\nSome(value) => {{\nsink.{present};\nvalue.encode(sink, version)?;\n}}\n}}\n"
+                )
+            }
             Type::Struct(_) => format!("{place}.encode(sink, version)?;\n"),
             Type::Array(element) => {
                 let elements =
@@ -363,7 +366,8 @@ impl Emitter<'_> {
             Type::Bytes => "decoder.bytes(flexible)?".to_owned(),
             Type::Records => return "decoder.records(flexible)?".to_owned(),
             Type::Struct(name) if nullable => {
-                format!("decoder.nullable_struct(|decoder| {name}::decode(decoder, version))?")
+                let method = if untagged(field).is_some() { "nullable_struct" } else { "nullable_tagged_struct" };
+                format!("decoder.{method}(|decoder| {name}::decode(decoder, version))?")
             }
             Type::Struct(name) => format!("{name}::decode(decoder, version)?"),
             Type::Array(element) => {
@@ -389,6 +393,15 @@ fn untagged(field: &Field) -> Option<Versions> {
         None => Some(field.versions),
         Some((_, tagged)) if tagged.covers(field.versions) => None,
         Some((_, tagged)) => Some(Versions { first: field.versions.first, last: tagged.first - 1 }),
+    }
+}
+
+/// What stands before a struct that may be null: for null, and for a struct. A tagged one is marked otherwise.
+fn struct_marks(field: &Field) -> (&'static str, &'static str) {
+    match (untagged(field), field.tag) {
+        (Some(_), None) => ("put_i8(-1)", "put_i8(1)"),
+        (None, _) => ("put_unsigned_varint(0)", "put_unsigned_varint(1)"),
+        (Some(_), Some(_)) => panic!("{}: a nullable struct that becomes tagged does not occur", field.name),
     }
 }
 

@@ -102,13 +102,13 @@ impl Reading<'_> {
         let present = |field: &&Field| field.versions.contains(self.version);
         let tag_of = |field: &Field| field.tag.filter(|(_, versions)| versions.contains(self.version));
         for field in fields.iter().filter(present).filter(|field| tag_of(field).is_none()) {
-            values.push((field.name.clone(), self.field(field, decoder)?));
+            values.push((field.name.clone(), self.field(field, false, decoder)?));
         }
         if self.flexible {
             decoder.tagged_fields(|decoder, tag| {
                 let tagged = |field: &&Field| tag_of(field).is_some_and(|(known, _)| known == tag);
                 match fields.iter().filter(present).find(tagged) {
-                    Some(field) => values.push((field.name.clone(), self.field(field, decoder)?)),
+                    Some(field) => values.push((field.name.clone(), self.field(field, true, decoder)?)),
                     None => return unknown_tag(decoder, tag, &mut values),
                 }
                 Ok(true)
@@ -117,15 +117,23 @@ impl Reading<'_> {
         Ok(Value::Struct(values))
     }
 
-    fn field(&self, field: &Field, decoder: &mut Decoder) -> Result<Value, DecodeError> {
+    fn field(&self, field: &Field, tagged: bool, decoder: &mut Decoder) -> Result<Value, DecodeError> {
         let value = match &field.kind {
             Type::Struct(name) if field.nullable.contains(self.version) => {
-                decoder.nullable_struct(|decoder| self.named(name, decoder))?.unwrap_or(Value::Null)
+                self.nullable_struct(name, tagged, decoder)?.unwrap_or(Value::Null)
             }
             kind => self.value(kind, decoder)?,
         };
         let may_be_null = field.nullable.contains(self.version) || field.kind == Type::Records;
         if value == Value::Null && !may_be_null { Err(DecodeError::Length(-1)) } else { Ok(value) }
+    }
+
+    fn nullable_struct(&self, name: &str, tagged: bool, decoder: &mut Decoder) -> Result<Option<Value>, DecodeError> {
+        if tagged {
+            decoder.nullable_tagged_struct(|decoder| self.named(name, decoder))
+        } else {
+            decoder.nullable_struct(|decoder| self.named(name, decoder))
+        }
     }
 
     fn value(&self, kind: &Type, decoder: &mut Decoder) -> Result<Value, DecodeError> {
@@ -176,6 +184,19 @@ mod tests {
         let Value::Struct(fields) = value else { panic!("a message is a struct") };
         assert_eq!(fields[0], ("Topics".to_owned(), Value::List(vec![Value::Struct(topic)])));
         assert_eq!(fields[1], ("AllowAutoTopicCreation".to_owned(), Value::Bool(true)));
+    }
+
+    #[test]
+    fn a_tagged_struct_is_null_by_another_mark_than_a_plain_one() {
+        let text = DEFINITIONS.iter().find(|text| text.contains("value ConsumerGroupMemberMetadataValue "));
+        let definition = definition::parse(text.expect("it has a definition")).expect("the build has read it too");
+        let bytes = b"\x01\x01\x02c\x02h\x01\x01\xff\xff\xff\xff\x01\x01\x00\x01\x00";
+        let mut decoder = Decoder::new(Bytes::from_static(bytes));
+        let Value::Struct(fields) = decode(&definition.messages[0], 0, &mut decoder).expect("Kafka wrote it") else {
+            panic!("a message is a struct")
+        };
+        assert_eq!(decoder.finish(), Ok(()));
+        assert_eq!(fields.last(), Some(&("ClassicMemberMetadata".to_owned(), Value::Null)));
     }
 
     #[test]

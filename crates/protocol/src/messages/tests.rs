@@ -8,6 +8,7 @@ use proptest::sample::Index;
 
 use super::*;
 
+mod nulls;
 mod values;
 
 const EVERY_MESSAGE: &str = include_str!("../../golden/messages.txt");

@@ -239,6 +239,18 @@ impl Decoder {
         value(self).map(Some)
     }
 
+    /// The same in a tagged field, where Kafka marks it by an unsigned variable-length number: 0 for null.
+    pub fn nullable_tagged_struct<T>(
+        &mut self,
+        value: impl FnOnce(&mut Decoder) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
+        // Read as an i32, as in Kafka: what is above its maximum is negative.
+        if self.unsigned_varint()? as i32 <= 0 {
+            return Ok(None);
+        }
+        value(self).map(Some)
+    }
+
     /// The tagged fields at the end of a flexible struct. `known` reads a field and answers true, or answers
     /// false and the field is skipped.
     pub fn tagged_fields(
