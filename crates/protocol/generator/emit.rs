@@ -3,36 +3,57 @@
 use std::fmt::Write;
 
 use crate::definition::{Definition, Field, Message, Role, Struct, Type, Versions, struct_name};
+use crate::prove::prove;
 
-/// All messages, each in a module of its own, with the message itself re-exported.
-pub(crate) fn messages(definitions: &[Definition]) -> String {
+/// All messages that a node serves, each in a module of its own, with the message itself re-exported.
+pub(crate) fn messages(definitions: &[Definition], proof: bool) -> String {
     let mut out = String::new();
+    modules(definitions, proof, &mut out);
+    for definition in definitions.iter().filter(|definition| definition.api.is_some()) {
+        request_trait(definition, &mut out);
+    }
+    record_union(definitions, &mut out);
+    each_message("each_message", &names(definitions, |_| true), &mut out);
+    each_message("each_request", &names(definitions, |message| message.role == Role::Request), &mut out);
+    out
+}
+
+fn names(definitions: &[Definition], wanted: impl Fn(&Message) -> bool) -> String {
+    let messages = definitions.iter().flat_map(|definition| &definition.messages);
+    messages.filter(|message| wanted(message)).map(|message| format!("{} ", message.name)).collect()
+}
+
+/// The messages that no node serves yet: their modules alone, so that they change nothing for those that it does.
+pub(crate) fn unserved(definitions: &[Definition]) -> String {
+    let mut out = String::new();
+    modules(definitions, true, &mut out);
+    each_message("each_unserved_message", &names(definitions, |_| true), &mut out);
+    out
+}
+
+fn modules(definitions: &[Definition], proof: bool, out: &mut String) {
     for message in definitions.iter().flat_map(|definition| &definition.messages) {
         let module = snake(&message.name);
         let _ = writeln!(out, "pub use self::{module}::{name};", name = message.name);
         let _ = writeln!(out, "/// [`{}`] and the structs in it.\npub mod {module} {{\nuse super::*;\n", message.name);
         for (at, shape) in message.structs.iter().enumerate() {
-            Emitter { message, shape, whole: at == 0 }.write(&mut out);
+            Emitter { message, shape, whole: at == 0 }.write(out);
+        }
+        if proof {
+            prove(message, out);
         }
         let _ = writeln!(out, "}}");
     }
-    for definition in definitions.iter().filter(|definition| definition.api.is_some()) {
-        request_trait(definition, &mut out);
-    }
-    record_union(definitions, &mut out);
-    each_message(definitions, &mut out);
-    out
 }
 
-/// A macro for tests that gives the names of all messages to another macro.
-fn each_message(definitions: &[Definition], out: &mut String) {
-    let names: String = definitions
-        .iter()
-        .flat_map(|definition| &definition.messages)
-        .map(|message| format!("{} ", message.name))
-        .collect();
-    let _ =
-        writeln!(out, "#[cfg(test)]\nmacro_rules! each_message {{\n($with:ident) => {{ $with! {{ {names} }} }};\n}}");
+/// A macro for tests and the proof that gives the names of messages to another macro.
+fn each_message(name: &str, names: &str, out: &mut String) {
+    let _ = writeln!(
+        out,
+        "#[cfg(any(test, feature = \"all-messages\"))]\n#[allow(unused_macros)]\n\
+         macro_rules! {name} {{\n($with:ident) => {{ $with! {{ {names} }} }};\n}}\n\
+         #[cfg(feature = \"all-messages\")]\npub(crate) use {name};"
+    );
 }
 
 fn request_trait(definition: &Definition, out: &mut String) {
@@ -406,7 +427,7 @@ fn struct_marks(field: &Field) -> (&'static str, &'static str) {
 }
 
 /// The Rust test whether `version` lies in `range`, given that it lies in `known`; `None` when it always does.
-fn condition(range: Versions, known: Versions) -> Option<String> {
+pub(crate) fn condition(range: Versions, known: Versions) -> Option<String> {
     if range.misses(known) {
         return Some("false".to_owned());
     }
@@ -486,7 +507,7 @@ fn default(field: &Field) -> String {
 }
 
 /// The test whether a field holds something other than its default.
-fn differs(field: &Field) -> String {
+pub(crate) fn differs(field: &Field) -> String {
     let place = format!("self.{}", ident(field));
     match (&field.default, &field.kind) {
         (Some(text), _) if text == "null" => format!("{place}.is_some()"),
@@ -531,7 +552,7 @@ fn about_field(field: &Field, message: &Message) -> String {
     about + "."
 }
 
-fn ident(field: &Field) -> String {
+pub(crate) fn ident(field: &Field) -> String {
     match snake(&field.name).as_str() {
         keyword @ ("type" | "match" | "self") => format!("{keyword}_"),
         name => name.to_owned(),

@@ -7,7 +7,9 @@
 #[allow(unreachable_pub, dead_code)]
 mod definition;
 mod emit;
+mod prove;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -22,11 +24,28 @@ fn main() {
     let mut files = Vec::new();
     files_below(&root, &mut files);
     files.sort();
+    // What no node serves yet costs a build nothing, unless it is asked for.
+    let all = env::var_os("CARGO_FEATURE_ALL_MESSAGES").is_some();
+    let (unserved, files): (Vec<PathBuf>, Vec<PathBuf>) =
+        files.into_iter().partition(|file| file.starts_with(root.join("unserved")));
     let definitions: Vec<Definition> = files.iter().map(|file| read(file)).collect();
-    write(&out.join("messages.rs"), &emit::messages(&definitions));
+    write(&out.join("messages.rs"), &emit::messages(&definitions, all));
+    if all {
+        let unserved: Vec<Definition> = unserved.iter().map(|file| read(file)).collect();
+        assert_defined_once(definitions.iter().chain(&unserved));
+        write(&out.join("unserved.rs"), &emit::unserved(&unserved));
+    }
     write(&out.join("apis.rs"), &emit::apis(&definitions));
     let sources: String = files.iter().map(|file| format!("include_str!({file:?}),\n")).collect();
     write(&out.join("sources.rs"), &format!("&[\n{sources}]\n"));
+}
+
+fn assert_defined_once<'a>(definitions: impl Iterator<Item = &'a Definition>) {
+    let mut names = BTreeSet::new();
+    for message in definitions.flat_map(|definition| &definition.messages) {
+        let name = &message.name;
+        assert!(names.insert(name), "{name} is defined twice: once it is served, its text moves out of `unserved`");
+    }
 }
 
 fn files_below(dir: &Path, files: &mut Vec<PathBuf>) {

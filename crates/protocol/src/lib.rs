@@ -10,8 +10,12 @@ pub mod definition;
 pub mod error;
 pub mod header;
 pub mod messages;
+#[cfg(feature = "all-messages")]
+pub mod proof;
 pub mod records;
 mod types;
+#[cfg(feature = "all-messages")]
+pub mod unserved;
 pub mod wire;
 
 pub use api::ApiKey;
