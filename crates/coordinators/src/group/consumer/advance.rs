@@ -10,6 +10,7 @@ use super::group::ConsumerGroup;
 use super::limits::{Limit, cancel_all, set_limit, timer};
 use super::member::{Member, State};
 use super::reconcile::Reconciliation;
+use super::regex::compare;
 use super::target::Target;
 use super::{Consumers, Refusal, record};
 use crate::group::classic::Step;
@@ -35,6 +36,8 @@ pub(super) struct Claim<'a> {
     pub(super) member: Member,
     /// What it owns, if it says so.
     pub(super) owned: Option<&'a [TopicPartitions]>,
+    /// What is wrong with its expression.
+    pub(super) fault: Option<&'a str>,
 }
 
 /// What is to come of a claim for the group.
@@ -64,7 +67,7 @@ impl Consumers {
         claim: &Claim<'_>,
     ) -> Result<Announced, Refusal> {
         let (former, member) = (&claim.former, &claim.member);
-        let changed = self.compare(group, former, member)?;
+        let changed = compare(group, claim)?;
         if let Some(replaced) = claim.replaced {
             replace(step, group, replaced, former);
         }
