@@ -170,7 +170,7 @@ impl Consumers {
                 step.records.push(record::regex_tombstone(id, regex));
             }
         }
-        let hash = self.hash(group.topic_names(group.without(leaving)));
+        let hash = self.hash(group.topic_names(leaving, None));
         let epoch = group.epoch + 1;
         #[cfg(test)]
         let epoch = if step.settings.has(Bug::LeaveWithoutEpoch) { group.epoch } else { epoch };
