@@ -11,6 +11,7 @@ mod event;
 mod expiry;
 mod join;
 mod kind;
+mod matching;
 mod member;
 mod offsets;
 #[cfg(test)]
@@ -28,7 +29,8 @@ mod weight;
 
 pub use crate::partition::partition_for;
 pub use consumer::Assignor;
-pub use event::{Counts, DeletedTopic, Event};
-pub use request::{Context, Request, Response, refuse};
+pub use event::{Counts, DeletedTopic, Effect, Event};
+pub use matching::Matching;
+pub use request::{CheckedHeartbeat, Context, Request, Response, refuse};
 pub use settings::{ConsumerSettings, MigrationPolicy, Settings};
 pub use shard::GroupShard;

@@ -22,9 +22,11 @@
 
 mod contract;
 mod decision;
+mod expression;
 pub mod group;
 mod log_error;
 mod partition;
+mod re2;
 #[cfg(test)]
 mod simulated;
 mod timers;
@@ -33,4 +35,5 @@ mod weight;
 
 pub use contract::{ReplayError, Shard};
 pub use decision::{BatchKind, CoordinatorRecord, Decision, Entry, Marker, Origin, Reply, ReplyTo};
+pub use expression::Expression;
 pub use log_error::coordinator_error;

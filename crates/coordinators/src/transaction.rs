@@ -25,7 +25,6 @@ mod expiry;
 mod init_producer_id;
 mod list;
 mod marking;
-mod pattern;
 #[cfg(test)]
 mod planted;
 mod record;
@@ -40,7 +39,6 @@ mod timeout;
 pub use crate::partition::partition_for;
 pub use event::{Counts, Effect, Event, Marked};
 pub use list::Filters;
-pub use pattern::Pattern;
 pub use request::{Context, Participation, Request, Response, refuse};
 pub use settings::Settings;
 pub use shard::TransactionShard;

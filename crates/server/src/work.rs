@@ -2,9 +2,14 @@
 //! time; and matching patterns. A few bytes may inflate to very many, so it is never done on a data core, the memory for it is
 //! reserved before, and only so many batches are worked on at the same time.
 
+use std::time::Duration;
+
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::account::{Account, Reservation};
+
+/// After so long another request or group may match its pattern.
+pub const MATCHING_TURN: Duration = Duration::from_millis(5);
 
 /// Who may work, and with how much memory.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ use super::member::{Member, Parked};
 use super::planted::Bug;
 use super::protocols::common_protocols;
 use super::request::join_response;
-use super::{Response, Settings};
+use super::{Effect, Response, Settings};
 use crate::partition::java_hash;
 use crate::timers::Timers;
 use crate::{CoordinatorRecord, ReplyTo};
@@ -50,7 +50,7 @@ pub(super) enum Timer {
     Member { group: String, member: String, limit: Limit },
     /// A consumer group has just become a classic one: it rebalances.
     Downgraded { group: String },
-    /// Regular expressions of a consumer group are to be resolved.
+    /// Regular expressions of a consumer group are to be matched.
     Regex { group: String },
     /// Offsets and groups are looked through for expiry.
     Expire,
@@ -66,6 +66,7 @@ pub(super) struct Step<'a> {
     pub(super) timers: &'a mut Timers<Timer>,
     pub(super) records: &'a mut Vec<CoordinatorRecord>,
     pub(super) replies: &'a mut Vec<(ReplyTo, Response)>,
+    pub(super) effects: &'a mut Vec<Effect>,
 }
 
 impl Step<'_> {

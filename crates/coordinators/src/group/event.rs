@@ -1,9 +1,11 @@
 //! What a shard is asked and told, and what it counts.
 
+use std::collections::BTreeSet;
+
 use milena_metadata::image::Image;
 use milena_protocol::Uuid;
 
-use super::{Context, Request};
+use super::{Context, Matching, Request};
 use crate::ReplyTo;
 
 /// What a shard is asked or told.
@@ -29,6 +31,23 @@ pub enum Event {
     },
     /// Topics that the metadata no longer holds: their offsets are forgotten, a bounded number per tick.
     TopicsDeleted(Vec<DeletedTopic>),
+    /// What came of [`Effect::Match`].
+    Matched {
+        /// The group.
+        group: String,
+        /// Each expression with the topics that it matches.
+        matches: Vec<(String, BTreeSet<String>)>,
+        /// Offset of the image that they were matched against.
+        version: i64,
+    },
+}
+
+/// What the shell is to do for a shard.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Matches expressions of a consumer group against the names of topics, and answers with
+    /// [`Matching::into_event`]. There is one at most under way for each group.
+    Match(Matching),
 }
 
 /// A topic that is gone.

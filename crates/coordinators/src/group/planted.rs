@@ -63,6 +63,10 @@ pub(super) enum Bug {
     RebalanceLimitForgotten,
     /// What a consumer was to have stays meant for it when it is gone.
     TargetLeftBehind,
+    /// Expressions whose match was lost with the shard are not matched again.
+    LostMatchForgotten,
+    /// What an expression matches is written down, and nobody is assigned anew.
+    MatchWithoutEpoch,
     /// A classic group that becomes a consumer group forgets who owns what.
     UpgradeForgetsParts,
     /// Its members begin in another generation than theirs.
@@ -98,7 +102,7 @@ impl Bug {
     ];
 
     /// Those that members of consumer groups can notice.
-    pub(super) const OF_CONSUMERS: [Bug; 13] = [
+    pub(super) const OF_CONSUMERS: [Bug; 15] = [
         Bug::GrantedWhileHeld,
         Bug::EpochBeforeGivenBack,
         Bug::PreviousEpochFenced,
@@ -112,6 +116,8 @@ impl Bug {
         Bug::AssignmentUntold,
         Bug::RebalanceLimitForgotten,
         Bug::TargetLeftBehind,
+        Bug::LostMatchForgotten,
+        Bug::MatchWithoutEpoch,
     ];
 
     /// Those that members of either protocol can notice when their group changes its kind.

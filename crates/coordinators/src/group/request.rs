@@ -27,8 +27,8 @@ use milena_protocol::messages::{
 
 use super::Settings;
 use super::record::TEXT_BYTES_MAX;
-use crate::Marker;
 use crate::log_error::coordinator_error;
+use crate::{Expression, Marker};
 
 /// Who asks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub enum Request {
     /// OffsetDelete 0.
     OffsetDelete(OffsetDeleteRequest),
     /// ConsumerGroupHeartbeat 0–1.
-    ConsumerHeartbeat(ConsumerGroupHeartbeatRequest),
+    ConsumerHeartbeat(CheckedHeartbeat),
     /// Those groups of a ConsumerGroupDescribe 0–1 that the shard owns.
     ConsumerDescribe(Vec<String>),
     /// Those groups of a DescribeGroups 0–6 that the shard owns.
@@ -83,6 +83,29 @@ pub enum Request {
     ListGroups(ListGroupsRequest),
     /// Those groups of a DeleteGroups 0–2 that the shard owns.
     DeleteGroups(Vec<String>),
+}
+
+/// A heartbeat whose expression, if it brings one, was compiled beforehand: that takes too long for whoever answers it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CheckedHeartbeat {
+    pub(super) request: ConsumerGroupHeartbeatRequest,
+    /// What is wrong with its expression.
+    pub(super) fault: Option<String>,
+}
+
+impl CheckedHeartbeat {
+    /// Takes some milliseconds if the request [brings an expression](CheckedHeartbeat::brings_expression).
+    pub fn of(request: ConsumerGroupHeartbeatRequest) -> CheckedHeartbeat {
+        let expression =
+            request.subscribed_topic_regex.as_deref().filter(|_| CheckedHeartbeat::brings_expression(&request));
+        let fault = expression.and_then(|expression| Expression::compile(expression).err());
+        CheckedHeartbeat { request, fault }
+    }
+
+    /// Whether there is something to be compiled.
+    pub fn brings_expression(request: &ConsumerGroupHeartbeatRequest) -> bool {
+        request.subscribed_topic_regex.as_ref().is_some_and(|text| !text.is_empty())
+    }
 }
 
 /// The answer to the [`Request`] of the same name, final for the request's version but for throttle times.
@@ -123,7 +146,7 @@ pub enum Response {
 pub fn refuse(request: &Request, version: i16, settings: &Settings) -> Option<Response> {
     let error = match request {
         Request::ConsumerHeartbeat(beat) => {
-            let refusal = super::consumer::refuse(beat, version, settings)?;
+            let refusal = super::consumer::refuse(&beat.request, version, settings)?;
             return Some(Response::ConsumerHeartbeat(refusal.into_heartbeat()));
         }
         Request::Join(join) => {
@@ -178,7 +201,7 @@ impl Request {
                     );
                 }
             }
-            Request::ConsumerHeartbeat(beat) => {
+            Request::ConsumerHeartbeat(CheckedHeartbeat { request: beat, .. }) => {
                 texts.extend([&*beat.group_id, &*beat.member_id]);
                 let optional = [&beat.instance_id, &beat.rack_id, &beat.subscribed_topic_regex, &beat.server_assignor];
                 texts.extend(optional.into_iter().filter_map(|text| text.as_deref()));
@@ -262,7 +285,7 @@ impl Response {
             Response::Leave(_) => Request::Leave(LeaveGroupRequest::default()),
             Response::OffsetDelete(_) => Request::OffsetDelete(OffsetDeleteRequest::default()),
             Response::ListGroups(_) => Request::ListGroups(ListGroupsRequest::default()),
-            Response::ConsumerHeartbeat(_) => Request::ConsumerHeartbeat(ConsumerGroupHeartbeatRequest::default()),
+            Response::ConsumerHeartbeat(_) => Request::ConsumerHeartbeat(CheckedHeartbeat::default()),
             Response::ConsumerDescribe(groups) => {
                 Request::ConsumerDescribe(groups.into_iter().map(|group| group.group_id).collect())
             }

@@ -6,7 +6,6 @@ mod answer;
 mod check;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
 
 use milena_base::Millis;
 use milena_metadata::image::Image;
@@ -14,7 +13,7 @@ use milena_protocol::{ErrorCode, Offset};
 
 use super::classic::{ClassicGroup, Step, Timer};
 use super::consumer::Consumers;
-use super::event::{Counts, DeletedTopic, Event};
+use super::event::{Counts, DeletedTopic, Effect, Event};
 use super::kind::Group;
 use super::offsets::Offsets;
 #[cfg(test)]
@@ -22,7 +21,10 @@ use super::planted::Bug;
 use super::record::{self, Parsed};
 use super::{Context, Request, Response, Settings, weight};
 use crate::timers::Timers;
-use crate::{Decision, Entry, Origin, ReplayError, Reply, ReplyTo, Shard};
+use crate::{Entry, Origin, ReplayError, Reply, ReplyTo, Shard};
+
+/// What follows from one event.
+type Decision = crate::Decision<Response, Effect>;
 
 /// Groups and offsets of one partition. See the [crate] for the contract.
 ///
@@ -86,8 +88,7 @@ impl Shard for GroupShard {
     type Request = Request;
     type Response = Response;
     type Event = Event;
-    /// Groups only answer.
-    type Effect = Infallible;
+    type Effect = Effect;
     type Counts = Counts;
 
     fn asked(to: ReplyTo, context: Context, request: Request) -> Event {
@@ -171,7 +172,7 @@ impl Shard for GroupShard {
     }
 
     /// The whole log is replayed: sessions start, groups above the maximum size rebalance.
-    fn loaded(&mut self, now: Millis) -> Decision<Response> {
+    fn loaded(&mut self, now: Millis) -> Decision {
         self.is_live = true;
         self.timers.set(Timer::Expire, now + self.settings.offsets_retention_check_interval);
         let mut decision = Decision::at(now);
@@ -197,7 +198,7 @@ impl Shard for GroupShard {
         decision
     }
 
-    fn handle(&mut self, now: Millis, event: Event) -> Decision<Response> {
+    fn handle(&mut self, now: Millis, event: Event) -> Decision {
         let mut decision = Decision::at(now);
         match event {
             Event::Request { to, context, request } => self.answer(&mut decision, to, &context, request),
@@ -210,6 +211,9 @@ impl Shard for GroupShard {
                     self.timers.set(Timer::Forget, now);
                 }
             }
+            Event::Matched { group, matches, version } => {
+                self.with_consumers(&mut decision, &group, |groups, _, step| groups.matched(step, matches, version));
+            }
         }
         decision
     }
@@ -218,7 +222,7 @@ impl Shard for GroupShard {
         self.timers.next()
     }
 
-    fn tick(&mut self, now: Millis) -> Decision<Response> {
+    fn tick(&mut self, now: Millis) -> Decision {
         let mut decision = Decision::at(now);
         let Some(timer) = self.timers.due(now) else { return decision };
         match timer {
@@ -234,7 +238,7 @@ impl Shard for GroupShard {
                 self.with_consumers(&mut decision, &group, |groups, _, step| groups.expired(step, &member, limit));
             }
             Timer::Regex { group } => {
-                self.with_consumers(&mut decision, &group, |groups, _, step| groups.resolve(step));
+                self.with_consumers(&mut decision, &group, |groups, _, step| groups.match_expressions(step));
             }
         }
         decision
@@ -297,7 +301,7 @@ impl GroupShard {
     /// Lets one classic group decide, and marks its answers with what was written of it.
     fn with_group<T>(
         &mut self,
-        decision: &mut Decision<Response>,
+        decision: &mut Decision,
         id: &str,
         decide: impl FnOnce(Option<&mut ClassicGroup>, &mut Step<'_>) -> T,
     ) -> T {
@@ -305,12 +309,7 @@ impl GroupShard {
     }
 
     /// [`GroupShard::with_group`] for a group that exists, unless it is gone.
-    fn with_known(
-        &mut self,
-        decision: &mut Decision<Response>,
-        id: &str,
-        decide: impl FnOnce(&mut ClassicGroup, &mut Step<'_>),
-    ) {
+    fn with_known(&mut self, decision: &mut Decision, id: &str, decide: impl FnOnce(&mut ClassicGroup, &mut Step<'_>)) {
         self.with_group(decision, id, |group, step| {
             if let Some(group) = group {
                 decide(group, step);
@@ -321,7 +320,7 @@ impl GroupShard {
     /// Lets the consumer groups decide about one of theirs; the classic group of that name is at hand.
     fn with_consumers<T>(
         &mut self,
-        decision: &mut Decision<Response>,
+        decision: &mut Decision,
         id: &str,
         decide: impl FnOnce(&mut Consumers, Option<&mut ClassicGroup>, &mut Step<'_>) -> T,
     ) -> T {
@@ -333,6 +332,7 @@ impl GroupShard {
             timers: &mut self.timers,
             records: &mut decision.records,
             replies: &mut replies,
+            effects: &mut decision.effects,
         };
         let result = decide(&mut self.consumers, self.groups.get_mut(id), &mut step);
         let written = self.written_of(id);

@@ -31,7 +31,7 @@ use milena_protocol::messages::{
 };
 use milena_protocol::{ErrorCode, Message, Offset, Uuid};
 
-use super::{Context, Event, GroupShard, Request, Response, Settings, refuse};
+use super::{CheckedHeartbeat, Context, Effect, Event, GroupShard, Matching, Request, Response, Settings, refuse};
 use crate::{BatchKind, CoordinatorRecord, Decision, Entry, Origin, ReplyTo, Shard};
 
 const SESSION_MS: i32 = 10_000;
@@ -47,6 +47,10 @@ struct World {
     asked: u64,
     random: Random,
     image: milena_metadata::image::Image,
+    /// Expressions that are being matched.
+    matchings: Vec<Matching>,
+    /// They take longer than anything that is waited for.
+    matches_late: bool,
 }
 
 impl World {
@@ -64,6 +68,8 @@ impl World {
             asked: 0,
             random: Random::from_seed(1),
             image: Default::default(),
+            matchings: Vec::new(),
+            matches_late: false,
         };
         let decision = world.shard.loaded(world.now);
         world.apply(decision);
@@ -73,6 +79,7 @@ impl World {
     /// Loses everything but the log, and loads it.
     fn reload(&mut self) {
         self.shard = GroupShard::new(self.settings);
+        self.matchings.clear();
         for (at, entry) in &self.log {
             self.shard.replay(*at, entry).expect("the log is sound");
         }
@@ -90,7 +97,7 @@ impl World {
         self.log.push((at, entry));
     }
 
-    fn apply(&mut self, decision: Decision<Response>) -> Vec<CoordinatorRecord> {
+    fn apply(&mut self, decision: Decision<Response, Effect>) -> Vec<CoordinatorRecord> {
         let end = Offset(self.log.len() as i64);
         let producer = match decision.kind {
             BatchKind::Plain => None,
@@ -107,8 +114,23 @@ impl World {
             assert!(reply.written.is_none_or(|written| written < end), "answers wait for records that exist");
             assert_eq!(self.answers.insert(reply.to, reply.response), None, "{:?} is answered once", reply.to);
         }
+        self.matchings.extend(decision.effects.into_iter().map(|Effect::Match(matching)| matching));
         self.shard.check();
         decision.records
+    }
+
+    /// The expressions of which it is the turn are matched: those that were asked for first.
+    fn match_next(&mut self) {
+        if self.matchings.is_empty() {
+            return;
+        }
+        let mut matching = self.matchings.remove(0);
+        while !matching.is_done() {
+            let mut is_first = true;
+            matching.run(|| std::mem::take(&mut is_first));
+        }
+        let decision = self.shard.handle(self.now, matching.into_event());
+        self.apply(decision);
     }
 
     fn decide(&mut self, version: i16, request: Request) -> (ReplyTo, Vec<CoordinatorRecord>) {
@@ -144,6 +166,9 @@ impl World {
             self.now = self.now.max(deadline);
             let decision = self.shard.tick(self.now);
             self.apply(decision);
+            while !self.matches_late && !self.matchings.is_empty() {
+                self.match_next();
+            }
         }
         self.now = end;
     }

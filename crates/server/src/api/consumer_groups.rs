@@ -2,7 +2,7 @@
 //!
 //! Source: `KafkaApis.handleConsumerGroupHeartbeat`, `handleConsumerGroupDescribe`.
 
-use milena_coordinators::group::{Request, Response};
+use milena_coordinators::group::{CheckedHeartbeat, Request, Response};
 use milena_metadata::features::GROUP_VERSION;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::consumer_group_describe_response::DescribedGroup;
@@ -16,7 +16,7 @@ use crate::api::operations;
 use crate::api::repeated::bounded;
 use crate::dispatch::Call;
 use crate::shards::by_shard;
-use crate::world::World;
+use crate::world::{World, on_pool};
 
 /// Trap 139: the protocol needs the cluster's consent (group.version) and the node's
 /// (group.coordinator.rebalance.protocols).
@@ -34,10 +34,20 @@ pub async fn consumer_group_heartbeat<W: World>(
         return ConsumerGroupHeartbeatResponse { error_code, ..Default::default() };
     }
     let group_id = request.group_id.clone();
-    match ask(call, &group_id, Request::ConsumerHeartbeat(request)).await {
+    let heartbeat = checked(call, request).await;
+    match ask(call, &group_id, Request::ConsumerHeartbeat(heartbeat)).await {
         Response::ConsumerHeartbeat(response) => response,
         other => unreachable!("the shard answered {other:?}"),
     }
+}
+
+/// Compiles the expression of a request that brings one, on the pool: it may take some ms.
+async fn checked<W: World>(call: &Call<'_, W>, request: ConsumerGroupHeartbeatRequest) -> CheckedHeartbeat {
+    if !CheckedHeartbeat::brings_expression(&request) {
+        return CheckedHeartbeat::of(request);
+    }
+    let _turn = call.node.memory.work.pattern_turn().await;
+    on_pool(&*call.node.world, move || CheckedHeartbeat::of(request)).await
 }
 
 /// State, epochs and members of consumer groups.

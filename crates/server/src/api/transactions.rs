@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use milena_coordinators::transaction::{Context, Filters, Pattern, Request, Response};
+use milena_coordinators::Expression;
+use milena_coordinators::transaction::{Context, Filters, Request, Response};
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::describe_transactions_response::TransactionState;
 use milena_protocol::messages::list_transactions_response::TransactionState as Listed;
@@ -21,10 +21,8 @@ use super::repeated::bounded;
 use crate::dispatch::Call;
 use crate::node::Node;
 use crate::shards::{by_shard, transactions::partitions};
+use crate::work::MATCHING_TURN;
 use crate::world::{World, on_pool};
-
-/// After so long another request may match its pattern.
-const MATCHING_TURN: Duration = Duration::from_millis(5);
 
 /// Commits or aborts the transaction of a producer.
 pub async fn end_txn<W: World>(call: &Call<'_, W>, request: EndTxnRequest) -> EndTxnResponse {
@@ -82,15 +80,16 @@ pub async fn list_transactions<W: World>(
 }
 
 /// The pattern that ids are held against; an empty one lets all pass. Compiled on the pool: it may take some ms.
-async fn compiled<W: World>(node: &Node<W>, pattern: Option<&str>) -> Result<Option<Arc<Pattern>>, ErrorCode> {
+async fn compiled<W: World>(node: &Node<W>, pattern: Option<&str>) -> Result<Option<Arc<Expression>>, ErrorCode> {
     let Some(pattern) = pattern.filter(|pattern| !pattern.is_empty()).map(str::to_owned) else { return Ok(None) };
     let _turn = node.memory.work.pattern_turn().await;
-    on_pool(&*node.world, move || Pattern::compile(&pattern)).await.map(|pattern| Some(Arc::new(pattern)))
+    let compiled = on_pool(&*node.world, move || Expression::compile(&pattern)).await;
+    compiled.map(|pattern| Some(Arc::new(pattern))).map_err(|_| ErrorCode::InvalidRegularExpression)
 }
 
 /// Those whose id matches. Neither a core nor a coordinator's thread waits for a costly pattern, and other patterns have
 /// their turn in between.
-async fn matching<W: World>(node: &Node<W>, pattern: &Arc<Pattern>, states: Vec<Listed>) -> Vec<Listed> {
+async fn matching<W: World>(node: &Node<W>, pattern: &Arc<Expression>, states: Vec<Listed>) -> Vec<Listed> {
     let (mut matched, mut left) = (Vec::new(), states.into_iter());
     while left.len() > 0 {
         let _turn = node.memory.work.pattern_turn().await;

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use milena_coordinators::group::{Context, DeletedTopic, Event, GroupShard, Request, Response, partition_for};
+use milena_coordinators::group::{
+    Context, DeletedTopic, Effect, Event, GroupShard, Matching, Request, Response, partition_for,
+};
 use milena_metadata::image::Image;
 use milena_protocol::LeaderEpoch;
+use tokio::time::Instant;
 
 use super::{Kind, Shards};
 use crate::node::Node;
-use crate::world::World;
+use crate::work::MATCHING_TURN;
+use crate::world::{World, on_pool};
 
 /// The topic of groups and their offsets.
 pub const GROUPS_TOPIC: &str = "__consumer_offsets";
@@ -28,9 +32,25 @@ impl<W: World> Kind<W> for GroupShard {
         &node.shards
     }
 
-    async fn carry_out(_node: &Arc<Node<W>>, effect: Self::Effect) -> Event {
-        match effect {}
+    async fn carry_out(node: &Arc<Node<W>>, effect: Effect) -> Event {
+        match effect {
+            Effect::Match(matching) => matched(node, matching).await.into_event(),
+        }
     }
+}
+
+/// Matches on the pool, with other expressions in turn.
+async fn matched<W: World>(node: &Node<W>, mut matching: Matching) -> Matching {
+    while !matching.is_done() {
+        let _turn = node.memory.work.pattern_turn().await;
+        matching = on_pool(&*node.world, move || {
+            let begun = Instant::now();
+            matching.run(|| begun.elapsed() < MATCHING_TURN);
+            matching
+        })
+        .await;
+    }
+    matching
 }
 
 impl<W: World> Shards<W, GroupShard> {

@@ -10,6 +10,7 @@ use super::group::ConsumerGroup;
 use super::limits::{Limit, cancel_all, set_limit, timer};
 use super::member::{Member, State};
 use super::reconcile::Reconciliation;
+use super::regex::compare;
 use super::target::Target;
 use super::{Consumers, Refusal, record};
 use crate::group::classic::Step;
@@ -35,12 +36,16 @@ pub(super) struct Claim<'a> {
     pub(super) member: Member,
     /// What it owns, if it says so.
     pub(super) owned: Option<&'a [TopicPartitions]>,
+    /// What is wrong with its expression.
+    pub(super) fault: Option<&'a str>,
 }
 
 /// What is to come of a claim for the group.
 pub(super) struct Announced {
     pub(super) epoch: i32,
     pub(super) has_new_subscription: bool,
+    /// Whether its subscription counts already. An expression that waits to be resolved does not.
+    pub(super) counts_member: bool,
 }
 
 impl Consumers {
@@ -52,7 +57,7 @@ impl Consumers {
         claim: &Claim<'_>,
     ) -> Result<Member, Refusal> {
         let announced = self.announce(step, group, claim)?;
-        let target = self.target(step, group, &claim.member, announced.epoch);
+        let target = self.target(step, group, &claim.member, &announced);
         self.reconcile(step, group, claim, &target, announced.has_new_subscription)
     }
 
@@ -64,7 +69,7 @@ impl Consumers {
         claim: &Claim<'_>,
     ) -> Result<Announced, Refusal> {
         let (former, member) = (&claim.former, &claim.member);
-        let changed = self.compare(group, former, member)?;
+        let changed = compare(group, claim)?;
         if let Some(replaced) = claim.replaced {
             replace(step, group, replaced, former);
         }
@@ -73,19 +78,18 @@ impl Consumers {
         }
         self.forget_regex(step, group, former, member);
         self.plan_resolving(step, group, former, member);
-        let epoch = self.group_epoch(step, group, member, changed.names || changed.regex_is_resolved);
-        Ok(Announced { epoch, has_new_subscription: changed.names || changed.regex })
+        let has_seen = group.topics_seen == Some(self.topics_version);
+        #[cfg(test)]
+        let has_seen = has_seen || group.topics_seen.is_some() && step.settings.has(Bug::TopicsUnseen);
+        let bump = changed.names || changed.regex_is_resolved;
+        let counts_member = bump || !has_seen;
+        let epoch = if counts_member { self.group_epoch(step, group, member, bump) } else { group.epoch };
+        Ok(Announced { epoch, has_new_subscription: changed.names || changed.regex, counts_member })
     }
 
     /// The group epoch after this request: one more if the subscriptions or the topics changed.
     fn group_epoch(&self, step: &mut Step<'_>, group: &ConsumerGroup, updated: &Member, mut bump: bool) -> i32 {
-        let has_seen = group.topics_seen == Some(self.topics_version);
-        #[cfg(test)]
-        let has_seen = has_seen || group.topics_seen.is_some() && step.settings.has(Bug::TopicsUnseen);
-        if !bump && has_seen {
-            return group.epoch;
-        }
-        let hash = self.hash(group.topic_names(group.with(updated)));
+        let hash = self.hash(group.topic_names(&group.displaced_by(updated), Some(updated)));
         bump |= hash != group.metadata_hash;
         let epoch = group.epoch + i32::from(bump);
         if bump {

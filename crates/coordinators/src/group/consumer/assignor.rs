@@ -5,6 +5,7 @@
 //! order of a hash table over member ids, so do we ([`java_order`]); over topic ids we take their own order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use milena_protocol::Uuid;
 
@@ -41,7 +42,7 @@ impl Assignor {
 pub(super) struct Subscriber {
     pub(super) instance_id: Option<String>,
     /// Topics that it subscribes to and that exist.
-    pub(super) topics: BTreeSet<Uuid>,
+    pub(super) topics: Arc<BTreeSet<Uuid>>,
     /// Its target so far.
     pub(super) target: Partitions,
 }
@@ -51,21 +52,16 @@ pub(super) struct Subscriber {
 pub(super) struct Problem {
     pub(super) members: BTreeMap<String, Subscriber>,
     pub(super) counts: BTreeMap<Uuid, i32>,
+    /// Whether all subscribe in the same words, as `ConsumerGroup::is_of_one_mind` has it.
+    pub(super) is_of_one_mind: bool,
 }
 
 impl Problem {
-    /// Whether all subscribe to the same topics.
-    pub(super) fn is_homogeneous(&self) -> bool {
-        let mut topics = self.members.values().map(|member| &member.topics);
-        let first = topics.next();
-        topics.all(|other| Some(other) == first)
-    }
-
     /// What each member shall own.
     pub(super) fn solve(&self, assignor: Assignor) -> BTreeMap<String, Partitions> {
         match assignor {
             Assignor::Range => self.range(),
-            Assignor::Uniform if self.is_homogeneous() => uniform::same_topics(self),
+            Assignor::Uniform if self.is_of_one_mind => uniform::same_topics(self),
             Assignor::Uniform => uneven::solve(self),
         }
     }
@@ -121,10 +117,11 @@ pub(super) mod tests {
 
     pub(in crate::group::consumer) fn problem(members: &[(&str, &[Uuid])], counts: &[(Uuid, i32)]) -> Problem {
         let subscriber =
-            |topics: &&[Uuid]| Subscriber { topics: topics.iter().copied().collect(), ..Default::default() };
+            |topics: &&[Uuid]| Subscriber { topics: Arc::new(topics.iter().copied().collect()), ..Default::default() };
         Problem {
             members: members.iter().map(|(id, topics)| ((*id).to_owned(), subscriber(topics))).collect(),
             counts: counts.iter().copied().collect(),
+            is_of_one_mind: members.windows(2).all(|pair| pair[0].1 == pair[1].1),
         }
     }
 

@@ -85,7 +85,7 @@ impl Consumers {
         let owned = subscription.owned(&self.image);
         let known = instance_id.and_then(|instance_id| group.static_member(instance_id));
         let becomes_classic = known.is_some_and(|known| self.may_downgrade_by(step.settings, group, known));
-        let claim = Claim { former, replaced, member, owned: Some(&owned) };
+        let claim = Claim { former, replaced, member, owned: Some(&owned), fault: None };
         let member = if becomes_classic {
             self.downgrade_with(step, group, &claim).map_err(|refusal| refusal.error)?
         } else {

@@ -40,6 +40,9 @@ pub(in crate::group) struct ConsumerGroup {
     /// Member ids by instance id.
     pub(super) static_members: BTreeMap<String, String>,
     pub(super) regexes: BTreeMap<String, Resolved>,
+    /// How many members subscribe to each name. Whoever has very many members with very many names must not look through
+    /// all of them whenever one comes.
+    names: BTreeMap<String, usize>,
     /// How many members subscribe to each expression, resolved or not.
     pub(super) subscribers: BTreeMap<String, usize>,
     /// How many members hold a partition: one, but for what a compacted log passes through while it is replayed.
@@ -65,6 +68,7 @@ impl Default for ConsumerGroup {
             target: BTreeMap::new(),
             static_members: BTreeMap::new(),
             regexes: BTreeMap::new(),
+            names: BTreeMap::new(),
             subscribers: BTreeMap::new(),
             held: BTreeMap::new(),
             has_partition_metadata: false,
@@ -149,18 +153,58 @@ impl ConsumerGroup {
         self.members.values().filter(move |member| !leaving.contains(&member.id))
     }
 
-    /// The names of the topics that these members subscribe to, by name or by a resolved expression.
-    pub(super) fn topic_names<'a>(&'a self, members: impl Iterator<Item = &'a Member>) -> BTreeSet<&'a String> {
-        let mut names = BTreeSet::new();
-        let mut regexes = BTreeSet::new();
-        for member in members {
-            names.extend(&member.topics);
-            regexes.extend(member.regex());
-        }
-        for resolved in regexes.into_iter().filter_map(|regex| self.regexes.get(regex)) {
-            names.extend(&resolved.topics);
+    /// The names of the topics that the members subscribe to, by name or by a resolved expression, once `leaving` are
+    /// gone and `coming` is there.
+    pub(super) fn topic_names<'a>(&'a self, leaving: &[&Member], coming: Option<&'a Member>) -> BTreeSet<&'a String> {
+        let stays = |count: usize, leaves: &dyn Fn(&Member) -> bool| {
+            count > leaving.iter().filter(|member| leaves(member)).count()
+        };
+        let by_name = self.names.iter().filter(|(name, count)| stays(**count, &|member| member.topics.contains(*name)));
+        let mut names: BTreeSet<&String> = by_name.map(|(name, _)| name).collect();
+        names.extend(coming.into_iter().flat_map(|member| &member.topics));
+        for (regex, resolved) in &self.regexes {
+            let count = self.subscribers_of(regex);
+            let comes = coming.is_some_and(|member| member.regex() == Some(regex));
+            if comes || stays(count, &|member| member.regex() == Some(regex)) {
+                names.extend(&resolved.topics);
+            }
         }
         names
+    }
+
+    /// The members whose place `changed` takes: its former self, and the static one of its instance id.
+    pub(super) fn displaced_by(&self, changed: &Member) -> Vec<&Member> {
+        let own = self.members.get(&changed.id);
+        let of_instance = changed.instance_id.as_ref().and_then(|instance| self.static_member(instance));
+        own.into_iter().chain(of_instance.filter(|member| member.id != changed.id)).collect()
+    }
+
+    /// Whether all members subscribe in the same words, once `changed` is one of them. Two that get to the same topics
+    /// by different words, a name of a topic that does not exist, or an expression beside names, make them different; the
+    /// order of names does not.
+    ///
+    /// Source: `ConsumerGroup.subscriptionType`.
+    pub(super) fn is_of_one_mind(&self, changed: Option<&Member>) -> bool {
+        let displaced = changed.map(|changed| self.displaced_by(changed)).unwrap_or_default();
+        let members = self.members.len() - displaced.len() + usize::from(changed.is_some());
+        let have = |count: usize, has: &dyn Fn(&Member) -> bool| {
+            let leave = displaced.iter().filter(|member| has(member)).count();
+            count - leave + usize::from(changed.is_some_and(has))
+        };
+        let of_changed = changed.into_iter().flat_map(|member| &member.topics);
+        let mut counts = self
+            .names
+            .keys()
+            .chain(of_changed)
+            .map(|name| have(self.names.get(name).copied().unwrap_or(0), &|member| member.topics.contains(name)));
+        let expressions = self.subscribers.keys().map(String::as_str).chain(changed.and_then(Member::regex));
+        let expression = expressions
+            .map(|regex| have(self.subscribers_of(regex), &|member| member.regex() == Some(regex)))
+            .find(|count| *count > 0);
+        match expression {
+            None => counts.all(|count| count == 0 || count == members),
+            Some(count) => count == members && counts.all(|count| count == 0),
+        }
     }
 
     /// The ids of the topics that a member subscribes to and that exist.
@@ -201,7 +245,13 @@ impl ConsumerGroup {
                 self.regexes.insert(regex, resolved);
             }
             Part::Member(id, None) => self.remove(&id),
-            Part::Member(id, Some(value)) => self.change(&id, |member| member.adopt_metadata(value)),
+            Part::Member(id, Some(value)) => {
+                self.uncount_names(&id);
+                for name in value.subscribed_topic_names.iter().collect::<BTreeSet<_>>() {
+                    *self.names.entry(name.clone()).or_default() += 1;
+                }
+                self.change(&id, |member| member.adopt_metadata(value));
+            }
             Part::Current(id, Some(value)) => self.change(&id, |member| member.adopt_assignment(value)),
             Part::Current(id, None) if self.members.contains_key(&id) => self.change(&id, |member| {
                 (member.epoch, member.previous_epoch) = (LEAVING, LEAVING);
@@ -232,7 +282,19 @@ impl ConsumerGroup {
         self.members.insert(id.to_owned(), member);
     }
 
+    fn uncount_names(&mut self, id: &str) {
+        for name in self.members.get(id).into_iter().flat_map(|member| &member.topics) {
+            if let Some(count) = self.names.get_mut(name) {
+                *count -= 1;
+                if *count == 0 {
+                    self.names.remove(name);
+                }
+            }
+        }
+    }
+
     fn remove(&mut self, id: &str) {
+        self.uncount_names(id);
         let Some(member) = self.members.remove(id) else { return };
         self.release(&member);
         if let Some(instance_id) = &member.instance_id
@@ -277,6 +339,11 @@ impl ConsumerGroup {
         }
         assert_eq!(holders.len(), self.held.len(), "what is held is counted");
         assert!(self.held.values().all(|holders| *holders == 1), "one holder each");
+        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+        for name in self.members.values().flat_map(|member| &member.topics) {
+            *names.entry(name.clone()).or_default() += 1;
+        }
+        assert_eq!(names, self.names, "subscribers of names are counted");
         let mut subscribers: BTreeMap<String, usize> = BTreeMap::new();
         for regex in self.members.values().filter_map(Member::regex) {
             *subscribers.entry(regex.to_owned()).or_default() += 1;
@@ -290,5 +357,62 @@ impl ConsumerGroup {
                 assert!(wanted.insert(place), "{place:?} is meant for {id} alone");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_protocol::messages::consumer_group_member_metadata_value::ConsumerGroupMemberMetadataValue;
+
+    use super::*;
+
+    fn group(members: &[(&[&str], &str)]) -> ConsumerGroup {
+        let mut group = ConsumerGroup::default();
+        for (at, (topics, regex)) in members.iter().enumerate() {
+            let value = ConsumerGroupMemberMetadataValue {
+                instance_id: None,
+                subscribed_topic_names: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+                subscribed_topic_regex: Some((*regex).to_owned()),
+                ..Default::default()
+            };
+            group.replay(Part::Member(format!("m{at}"), Some(value)));
+        }
+        group.check();
+        group
+    }
+
+    /// As members that are there, and with the last one only coming.
+    fn is_of_one_mind(members: &[(&[&str], &str)]) -> bool {
+        let all = group(members);
+        let is = all.is_of_one_mind(None);
+        if let Some((_, others)) = members.split_last() {
+            let last = &all.members[&format!("m{}", others.len())];
+            assert_eq!(group(others).is_of_one_mind(Some(last)), is, "{members:?}");
+            assert_eq!(all.is_of_one_mind(Some(last)), is, "it changes nothing: {members:?}");
+        }
+        is
+    }
+
+    #[test]
+    fn members_are_of_one_mind_by_their_words_and_not_by_their_topics() {
+        assert!(is_of_one_mind(&[]) && is_of_one_mind(&[(&["a", "b"], ""), (&["b", "a", "a"], "")]));
+        assert!(!is_of_one_mind(&[(&["a"], ""), (&["a", "not there"], "")]));
+        assert!(is_of_one_mind(&[(&[], "a.*"), (&[], "a.*")]));
+        assert!(!is_of_one_mind(&[(&[], "a.*"), (&[], "a|a.*")]));
+        assert!(!is_of_one_mind(&[(&[], "a"), (&["a"], "")]));
+        assert!(!is_of_one_mind(&[(&["a"], "a")]), "an expression beside names, alone");
+        assert!(!is_of_one_mind(&[(&["a"], ""), (&[], "")]), "nothing is something else");
+    }
+
+    #[test]
+    fn names_are_those_of_whoever_stays_and_comes() {
+        let group = group(&[(&["a", "b"], ""), (&["b"], "")]);
+        let [first, second] = [&group.members["m0"], &group.members["m1"]];
+        let names =
+            |leaving: &[&Member], coming| group.topic_names(leaving, coming).into_iter().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&[], None), ["a", "b"]);
+        assert_eq!(names(&[first], None), ["b"]);
+        assert_eq!(names(&[second], None), ["a", "b"]);
+        assert_eq!(names(&[first, second], Some(second)), ["b"]);
     }
 }

@@ -22,7 +22,7 @@ use crate::group::classic::{ClassicGroup, Step};
 use crate::group::join::java_address;
 #[cfg(test)]
 use crate::group::planted::Bug;
-use crate::group::{Context, Settings, classic, record as group_record};
+use crate::group::{CheckedHeartbeat, Context, Settings, classic, record as group_record};
 
 impl Consumers {
     /// One heartbeat. `classic` is the classic group of that name, if there is one.
@@ -30,12 +30,12 @@ impl Consumers {
         &mut self,
         step: &mut Step<'_>,
         context: &Context,
-        request: &ConsumerGroupHeartbeatRequest,
+        heartbeat: &CheckedHeartbeat,
         classic: Option<&mut ClassicGroup>,
     ) -> ConsumerGroupHeartbeatResponse {
-        let answer = match request.member_epoch {
-            LEAVING | LEAVING_FOR_NOW => self.leave(step, request, classic.is_some()),
-            _ => self.beat(step, context, request, classic),
+        let answer = match heartbeat.request.member_epoch {
+            LEAVING | LEAVING_FOR_NOW => self.leave(step, &heartbeat.request, classic.is_some()),
+            _ => self.beat(step, context, heartbeat, classic),
         };
         answer.unwrap_or_else(|refusal| {
             // Of a request that is refused in the end nothing is written.
@@ -48,7 +48,7 @@ impl Consumers {
         &mut self,
         step: &mut Step<'_>,
         context: &Context,
-        request: &ConsumerGroupHeartbeatRequest,
+        CheckedHeartbeat { request, fault }: &CheckedHeartbeat,
         classic: Option<&mut ClassicGroup>,
     ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
         let id = step.group_id;
@@ -63,7 +63,8 @@ impl Consumers {
         let (former, replaced) = group.subscribe(id, &member_id, request)?;
         let mut member = former.clone();
         update(&mut member, context, request);
-        let claim = Claim { former, replaced, member, owned: request.topic_partitions.as_deref() };
+        let owned = request.topic_partitions.as_deref();
+        let claim = Claim { former, replaced, member, owned, fault: fault.as_deref() };
         let member = self.advance(step, &group, &claim)?;
         if let Some(classic) = classic {
             self.take_over(step, group.members.values().filter(|other| Some(*other) != replaced), classic);
@@ -169,7 +170,7 @@ impl Consumers {
                 step.records.push(record::regex_tombstone(id, regex));
             }
         }
-        let hash = self.hash(group.topic_names(group.without(leaving)));
+        let hash = self.hash(group.topic_names(leaving, None));
         let epoch = group.epoch + 1;
         #[cfg(test)]
         let epoch = if step.settings.has(Bug::LeaveWithoutEpoch) { group.epoch } else { epoch };

@@ -22,7 +22,6 @@ mod member;
 mod migrate;
 mod offsets;
 mod protocol;
-mod re2;
 mod reconcile;
 pub(super) mod record;
 mod regex;
@@ -51,6 +50,8 @@ pub(super) struct Consumers {
     image: Image,
     /// Counts the images whose topics or racks differed from those before.
     topics_version: u64,
+    /// Groups whose expressions are being matched, each with the last of these expressions.
+    matching: BTreeMap<String, String>,
     /// The image of the last new topic: expressions that were resolved before it are stale.
     new_topics_at: i64,
 }

@@ -1,47 +1,52 @@
-//! Subscriptions by regular expression. A new expression is compiled at once and matched against the names of all
-//! topics a moment later, in a step of its own; until then it matches nothing. The whole name has to match, the
+//! Subscriptions by regular expression. A new expression is compiled before its heartbeat comes here, and matched against
+//! the names of all topics a moment later, elsewhere; until that is known it matches nothing. The whole name has to match, the
 //! syntax is that of RE2 (trap 136).
 //!
 //! Source: `maybeUpdateRegularExpressions`, `handleRegularExpressionsResult`, `TopicRegexResolver`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use milena_base::Millis;
 use milena_protocol::ErrorCode;
-use regex::{Regex, RegexBuilder};
 
-use super::advance::Changed;
+use super::advance::{Changed, Claim};
 use super::group::{ConsumerGroup, Resolved};
 use super::member::Member;
-use super::{Consumers, Refusal, re2, record};
+use super::{Consumers, Refusal, record};
 use crate::group::classic::{Step, Timer};
+use crate::group::matching::EXPRESSIONS_MAX;
+#[cfg(test)]
+use crate::group::planted::Bug;
+use crate::group::{Effect, Matching};
 
-/// Memory of a compiled expression, and of its matcher. Beyond it the expression is refused as invalid.
-const COMPILED_BYTES_MAX: usize = 1 << 20;
 /// Expressions of a group are not matched again sooner than this.
 const REFRESH_MIN: Millis = Millis(10_000);
 
-impl Consumers {
-    /// What a member changed about its subscription.
-    ///
-    /// # Errors
-    /// If it subscribes to an expression that nobody else has and that cannot be compiled.
-    pub(super) fn compare(&self, group: &ConsumerGroup, member: &Member, updated: &Member) -> Result<Changed, Refusal> {
-        let names = member.topics != updated.topics;
-        if member.regex == updated.regex {
-            return Ok(Changed { names, regex: false, regex_is_resolved: false });
-        }
-        let regex_is_resolved = match updated.regex() {
-            None => member.regex().is_some(),
-            Some(regex) if group.subscribers_of(regex) == 0 => {
-                compile(regex)?;
-                false
-            }
-            Some(regex) => group.regexes.contains_key(regex),
-        };
-        Ok(Changed { names, regex: true, regex_is_resolved })
+/// What a member changed about its subscription.
+///
+/// # Errors
+/// If it subscribes to an expression that nobody else has and that cannot be compiled.
+pub(super) fn compare(group: &ConsumerGroup, claim: &Claim<'_>) -> Result<Changed, Refusal> {
+    let (member, updated) = (&claim.former, &claim.member);
+    let names = member.topics != updated.topics;
+    if member.regex == updated.regex {
+        return Ok(Changed { names, regex: false, regex_is_resolved: false });
     }
+    let regex_is_resolved = match (updated.regex(), claim.fault) {
+        (None, _) => member.regex().is_some(),
+        (Some(regex), Some(fault)) if group.subscribers_of(regex) == 0 => return Err(invalid(regex, fault)),
+        (Some(regex), _) => group.subscribers_of(regex) > 0 && group.regexes.contains_key(regex),
+    };
+    Ok(Changed { names, regex: true, regex_is_resolved })
+}
 
+fn invalid(regex: &str, fault: &str) -> Refusal {
+    let message = format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {fault}.");
+    Refusal::new(ErrorCode::InvalidRegularExpression, message)
+}
+
+impl Consumers {
     /// The last member that had an expression takes it along.
     pub(super) fn forget_regex(&self, step: &mut Step<'_>, group: &ConsumerGroup, member: &Member, updated: &Member) {
         if let Some(regex) = member.regex().filter(|regex| group.subscribers_of(regex) == 1)
@@ -51,14 +56,14 @@ impl Consumers {
         }
     }
 
-    /// Lets the expressions be resolved a moment later, if there is something new to be found.
+    /// Lets the expressions be matched a moment later, if there is something new to be found.
     pub(super) fn plan_resolving(&self, step: &mut Step<'_>, group: &ConsumerGroup, member: &Member, updated: &Member) {
         if group.subscribers.is_empty() && updated.regex().is_none() {
             return;
         }
         let timer = Timer::Regex { group: step.group_id.to_owned() };
         let wanted = expressions_with(group, member, updated);
-        if wanted == 0 || step.timers.is_set(&timer) {
+        if wanted == 0 || step.timers.is_set(&timer) || self.matching.contains_key(step.group_id) {
             return;
         }
         let last = group.regexes.values().next();
@@ -70,43 +75,65 @@ impl Consumers {
         let interval = Millis(i64::from(step.settings.consumer.regex_refresh_interval_ms));
         let is_stale =
             last.is_none_or(|last| last.version < self.new_topics_at || step.now > last.timestamp + interval);
-        if is_new || is_stale || wanted != group.regexes.len() {
+        let is_unknown = wanted != group.regexes.len();
+        #[cfg(test)]
+        let (is_stale, is_unknown) = match step.settings.has(Bug::LostMatchForgotten) {
+            true => (is_stale && last.is_some(), is_unknown && last.is_some()),
+            false => (is_stale, is_unknown),
+        };
+        if is_new || is_stale || is_unknown {
             step.timers.set(timer, step.now);
         }
     }
 
-    /// [`Timer::Regex`]: matches the expressions of a group against the topics that there are.
-    pub(in crate::group) fn resolve(&self, step: &mut Step<'_>) {
+    /// [`Timer::Regex`]: has the expressions of a group matched against the topics that there are.
+    pub(in crate::group) fn match_expressions(&mut self, step: &mut Step<'_>) {
+        self.match_after(step, "");
+    }
+
+    /// The expressions behind `after`, as many as are matched at a time.
+    fn match_after(&mut self, step: &mut Step<'_>, after: &str) {
+        let Some(group) = self.groups.get(step.group_id) else { return };
+        let behind = (Bound::Excluded(after), Bound::Unbounded);
+        let expressions = group.subscribers.range::<str, _>(behind).map(|(regex, _)| regex.clone());
+        let expressions: Vec<String> = expressions.take(EXPRESSIONS_MAX).collect();
+        let Some(last) = expressions.last() else { return };
+        self.matching.insert(step.group_id.to_owned(), last.clone());
+        step.effects.push(Effect::Match(Matching::new(step.group_id, self.image.clone(), expressions)));
+    }
+
+    /// What came of that. The group, and who subscribes to what, may be others by now.
+    pub(in crate::group) fn matched(
+        &mut self,
+        step: &mut Step<'_>,
+        matches: Vec<(String, BTreeSet<String>)>,
+        version: i64,
+    ) {
         let id = step.group_id;
+        let last = self.matching.remove(id);
         let Some(group) = self.groups.get(id) else { return };
-        let wanted: BTreeSet<&str> = group.subscribers.keys().map(String::as_str).collect();
         let mut after = group.clone();
         let mut bump = false;
-        for (regex, topics) in self.matches(&wanted) {
-            let resolved = Resolved { topics, version: self.image.provenance().last.0, timestamp: step.now };
+        for (regex, topics) in matches {
+            if group.subscribers_of(&regex) == 0 {
+                continue;
+            }
+            let resolved = Resolved { topics, version, timestamp: step.now };
             let none = BTreeSet::new();
-            bump |= group.regexes.get(regex).map_or(&none, |former| &former.topics) != &resolved.topics;
-            step.records.push(record::regex(id, regex, &resolved));
-            after.regexes.insert(regex.to_owned(), resolved);
+            bump |= group.regexes.get(&regex).map_or(&none, |former| &former.topics) != &resolved.topics;
+            step.records.push(record::regex(id, &regex, &resolved));
+            after.regexes.insert(regex, resolved);
         }
-        let hash = self.hash(after.topic_names(after.members.values()));
+        let hash = self.hash(after.topic_names(&[], None));
+        #[cfg(test)]
+        let (bump, hash) =
+            if step.settings.has(Bug::MatchWithoutEpoch) { (false, group.metadata_hash) } else { (bump, hash) };
         if bump || hash != group.metadata_hash {
             step.records.push(record::epoch(id, group.epoch + 1, hash));
         }
-    }
-
-    /// An expression that a log holds and that does not compile here matches nothing.
-    fn matches<'a>(&self, wanted: &BTreeSet<&'a str>) -> BTreeMap<&'a str, BTreeSet<String>> {
-        let mut matches: BTreeMap<&str, BTreeSet<String>> =
-            wanted.iter().map(|regex| (*regex, BTreeSet::new())).collect();
-        let compiled = wanted.iter().filter_map(|regex| Some((*regex, compile(regex).ok()?)));
-        let compiled: Vec<(&str, Regex)> = compiled.collect();
-        for topic in self.image.topics() {
-            for (regex, _) in compiled.iter().filter(|(_, compiled)| compiled.is_match(&topic.name)) {
-                matches.entry(regex).or_default().insert(topic.name.to_string());
-            }
+        if let Some(last) = last {
+            self.match_after(step, &last);
         }
-        matches
     }
 }
 
@@ -118,47 +145,4 @@ fn expressions_with(group: &ConsumerGroup, member: &Member, updated: &Member) ->
         expressions += usize::from(updated.regex().is_some_and(|regex| group.subscribers_of(regex) == 0));
     }
     expressions
-}
-
-/// Compiles an expression that has to match a whole name.
-fn compile(regex: &str) -> Result<Regex, Refusal> {
-    let invalid = |why: &str| {
-        let message = format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {why}.");
-        Refusal::new(ErrorCode::InvalidRegularExpression, message)
-    };
-    let built = |text: &str| {
-        let mut builder = RegexBuilder::new(text);
-        builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).build()
-    };
-    let translated = re2::translate(regex).map_err(invalid)?;
-    // By itself first: "a)(b" would become valid between parentheses.
-    built(&translated).map_err(|error| invalid(&describe(&error)))?;
-    built(&format!(r"\A(?:{translated})\z")).map_err(|error| invalid(&describe(&error)))
-}
-
-/// The last line of the parser's explanation: what is wrong, without the picture of where.
-fn describe(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default();
-    last.trim_start_matches("error: ").to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trap_136_the_whole_name_has_to_match() {
-        assert!(compile("foo|bar").unwrap().is_match("foo"));
-        assert!(!compile("foo|bar").unwrap().is_match("foo1"));
-        assert!(!compile("foo").unwrap().is_match("foo\n"));
-        assert!(compile("foo.*").unwrap().is_match("foo-1"));
-    }
-
-    #[test]
-    fn what_re2_does_not_know_or_what_is_too_large_is_refused() {
-        for bad in ["[", "a)(b", "(?=a)", r"(a)\1", "((a{1000}){1000}){1000}"] {
-            assert_eq!(compile(bad).unwrap_err().error, ErrorCode::InvalidRegularExpression, "{bad}");
-        }
-    }
 }

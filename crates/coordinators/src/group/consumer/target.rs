@@ -3,8 +3,12 @@
 //!
 //! Source: `GroupMetadataManager.maybeUpdateTargetAssignment`, `TargetAssignmentBuilder`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use milena_protocol::Uuid;
+
+use super::advance::Announced;
 use super::assignor::{Assignor, Problem, Subscriber, java_order};
 use super::group::ConsumerGroup;
 use super::member::{Member, Partitions};
@@ -24,9 +28,9 @@ impl Consumers {
         step: &mut Step<'_>,
         group: &ConsumerGroup,
         updated: &Member,
-        group_epoch: i32,
+        announced: &Announced,
     ) -> Target {
-        let id = step.group_id;
+        let (id, group_epoch) = (step.group_id, announced.epoch);
         let interval = i64::from(self.assignment_interval_ms(step.settings, id));
         let made = group.target_timestamp;
         let is_due = made == 0 || interval == 0 || step.now.0 >= made + interval;
@@ -34,7 +38,8 @@ impl Consumers {
             let partitions = group.target_of(updated).cloned().unwrap_or_default();
             return Target { epoch: group.target_epoch, partitions };
         }
-        let problem = self.problem(group, updated);
+        let is_of_one_mind = group.is_of_one_mind(announced.counts_member.then_some(updated));
+        let problem = self.problem(group, updated, is_of_one_mind);
         let default = step.settings.consumer.assignors.first().copied().unwrap_or(Assignor::Uniform);
         let assignor = preferred_assignor(group.with(updated)).unwrap_or(default);
         let mut solved = problem.solve(assignor);
@@ -47,13 +52,24 @@ impl Consumers {
         Target { epoch: group_epoch, partitions: solved.remove(&updated.id).unwrap_or_default() }
     }
 
-    fn problem(&self, group: &ConsumerGroup, updated: &Member) -> Problem {
-        let mut problem = Problem::default();
+    fn problem(&self, group: &ConsumerGroup, updated: &Member, is_of_one_mind: bool) -> Problem {
+        let mut problem = Problem { is_of_one_mind, ..Problem::default() };
+        let mut of_all: Option<Arc<BTreeSet<Uuid>>> = None;
         for member in group.with(updated) {
-            let topics = group.topic_ids(member, &self.image);
-            for topic in &topics {
-                let count = self.image.topic_by_id(*topic).map_or(0, |topic| topic.partitions.len() as i32);
-                problem.counts.insert(*topic, count);
+            // Who subscribes in the same words, subscribes to the same topics.
+            let is_said = is_of_one_mind && member.id != updated.id;
+            let topics = match of_all.as_ref().filter(|_| is_said) {
+                Some(topics) => Arc::clone(topics),
+                None => Arc::new(group.topic_ids(member, &self.image)),
+            };
+            if of_all.is_none() || !is_said {
+                for topic in topics.iter() {
+                    let count = self.image.topic_by_id(*topic).map_or(0, |topic| topic.partitions.len() as i32);
+                    problem.counts.insert(*topic, count);
+                }
+            }
+            if is_said {
+                of_all = Some(Arc::clone(&topics));
             }
             let instance_id = member.instance_id.clone();
             let target = group.target_of(member).cloned().unwrap_or_default();

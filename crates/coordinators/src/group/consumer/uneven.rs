@@ -44,7 +44,7 @@ impl<'a> Balance<'a> {
         let ids = java_order(problem.members.keys());
         let mut subscribers: BTreeMap<Uuid, Vec<usize>> = BTreeMap::new();
         for (index, id) in ids.iter().enumerate() {
-            for topic in &problem.members[*id].topics {
+            for topic in problem.members[*id].topics.iter() {
                 subscribers.entry(*topic).or_default().push(index);
             }
         }
@@ -285,7 +285,9 @@ mod tests {
                 let topics: BTreeSet<Uuid> = topics.map(|number| topic(number.parse().unwrap())).collect();
                 let target = placed(before);
                 moved += usize::from(!target.is_empty() && target != placed(after));
-                problem.members.insert(id.to_owned(), Subscriber { topics, target, ..Default::default() });
+                problem
+                    .members
+                    .insert(id.to_owned(), Subscriber { topics: topics.into(), target, ..Default::default() });
                 wanted.insert(id.to_owned(), placed(after));
             }
             let is_subscribed = |topic: &Uuid| problem.members.values().any(|member| member.topics.contains(topic));

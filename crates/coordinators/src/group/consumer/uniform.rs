@@ -1,6 +1,6 @@
 //! The uniform assignor: everybody gets as much as everybody else, and keeps what it had as far as that goes.
 //!
-//! Here for members that all subscribe to the same topics; for the others see [`uneven`](super::uneven).
+//! Here for members that all subscribe in the same words; for the others see [`uneven`](super::uneven).
 //!
 //! Source: `UniformHomogeneousAssignmentBuilder`.
 
@@ -11,22 +11,26 @@ use milena_protocol::Uuid;
 use super::assignor::{Problem, java_order};
 use super::member::Partitions;
 
-/// All members subscribe to the same topics.
+/// All members subscribe to the topics of the first.
 pub(super) fn same_topics(problem: &Problem) -> BTreeMap<String, Partitions> {
+    let order = java_order(problem.members.keys());
+    let topics = order.first().map(|first| &problem.members[*first].topics);
+    let is_wanted = |topic: &Uuid| topics.is_some_and(|topics| topics.contains(topic));
+    let counts: BTreeMap<Uuid, i32> =
+        problem.counts.iter().filter(|(topic, _)| is_wanted(topic)).map(|(topic, count)| (*topic, *count)).collect();
     let mut solved: BTreeMap<String, Partitions> =
         problem.members.keys().map(|id| (id.clone(), Partitions::new())).collect();
     let owned: BTreeSet<(Uuid, i32)> = problem.members.values().flat_map(|member| places(&member.target)).collect();
-    let all = problem.counts.iter().flat_map(|(topic, count)| (0..*count).map(|partition| (*topic, partition)));
+    let all = counts.iter().flat_map(|(topic, count)| (0..*count).map(|partition| (*topic, partition)));
     let mut free: Vec<(Uuid, i32)> = all.clone().filter(|place| !owned.contains(place)).collect();
     let (total, count) = (all.count(), problem.members.len());
     let mut extras = total % count;
     let mut unfilled: Vec<(&String, usize)> = Vec::new();
-    for (index, id) in java_order(problem.members.keys()).into_iter().enumerate() {
+    for (index, id) in order.into_iter().enumerate() {
         let mut may_have_extra = extras > 0;
         let mut quota = total / count + usize::from(may_have_extra);
         let kept = solved.entry(id.clone()).or_default();
-        let exists =
-            |(topic, partition): &(Uuid, i32)| problem.counts.get(topic).is_some_and(|count| partition < count);
+        let exists = |(topic, partition): &(Uuid, i32)| counts.get(topic).is_some_and(|count| partition < count);
         for (topic, partition) in places(&problem.members[id].target).filter(exists) {
             if quota > 0 {
                 quota -= 1;
@@ -99,8 +103,8 @@ mod tests {
             let mut problem = problem(&[], &counts);
             let mut taken = BTreeSet::new();
             for index in 0..=random.below(5) {
-                let subscribed = topics.iter().copied().filter(|_| random.below(3) > 0).collect();
-                let mut member = super::super::assignor::Subscriber { topics: subscribed, ..Default::default() };
+                let subscribed: BTreeSet<Uuid> = topics.iter().copied().filter(|_| random.below(3) > 0).collect();
+                let mut member = super::super::assignor::Subscriber { topics: subscribed.into(), ..Default::default() };
                 for (topic, partition) in (0..4).map(|_| (topics[random.below(3) as usize], random.below(8) as i32)) {
                     if taken.insert((topic, partition)) {
                         member.target.entry(topic).or_default().insert(partition);
@@ -110,6 +114,9 @@ mod tests {
             }
             let wanted = |topic: &Uuid| problem.members.values().any(|member| member.topics.contains(topic));
             problem.counts = counts.iter().copied().filter(|(topic, _)| wanted(topic)).collect();
+            let mut topics = problem.members.values().map(|member| &member.topics);
+            let first = topics.next();
+            problem.is_of_one_mind = topics.all(|topics| Some(topics) == first);
             for assignor in [Assignor::Uniform, Assignor::Range] {
                 let solved = problem.solve(assignor);
                 let mut owners: Vec<(Uuid, i32)> = solved.values().flat_map(places).collect();

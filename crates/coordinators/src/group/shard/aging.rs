@@ -2,17 +2,16 @@
 
 use milena_base::Millis;
 
-use super::GroupShard;
-use crate::Decision;
+use super::{Decision, GroupShard};
 use crate::group::classic::Timer;
+use crate::group::expiry;
 use crate::group::kind::Group;
 #[cfg(test)]
 use crate::group::planted::Bug;
-use crate::group::{Response, expiry};
 
 impl GroupShard {
     /// [`Timer::Expire`]: looks through some groups, and comes back for the others.
-    pub(super) fn expire(&mut self, decision: &mut Decision<Response>) {
+    pub(super) fn expire(&mut self, decision: &mut Decision) {
         let now = decision.timestamp;
         let retention = self.settings.offsets_retention;
         #[cfg(test)]
@@ -46,7 +45,7 @@ impl GroupShard {
     }
 
     /// [`Timer::Forget`]: forgets some offsets of the first deleted topic, and comes back for the others.
-    pub(super) fn forget(&mut self, decision: &mut Decision<Response>) {
+    pub(super) fn forget(&mut self, decision: &mut Decision) {
         let Some(topic) = self.forgetting.front() else { return };
         match expiry::forget_topic(&mut decision.records, topic, &self.forget_from, &self.offsets) {
             Some(group) => self.forget_from = group,

@@ -8,12 +8,12 @@ use milena_protocol::messages::leave_group_response::MemberResponse;
 use milena_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use milena_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use milena_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, OffsetCommitRequest,
-    OffsetCommitResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, OffsetCommitRequest, OffsetCommitResponse,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use milena_protocol::{ErrorCode, ProducerEpoch, ProducerId};
 
-use super::{GroupShard, find};
+use super::{Decision, GroupShard, find};
 use crate::group::classic::{ClassicGroup, Step};
 use crate::group::consumer::Consumers;
 use crate::group::kind::Group;
@@ -21,18 +21,12 @@ use crate::group::member::Parked;
 use crate::group::request::{
     leave_response, leaving_members, offset_commit_error, offset_fetch_error, txn_offset_commit_error,
 };
-use crate::group::{Context, Request, Response, admin, commit, record};
-use crate::{BatchKind, Decision, Reply, ReplyTo};
+use crate::group::{CheckedHeartbeat, Context, Request, Response, admin, commit, record};
+use crate::{BatchKind, Reply, ReplyTo};
 
 impl GroupShard {
     /// Answers at once, or parks the request in its group.
-    pub(super) fn answer(
-        &mut self,
-        decision: &mut Decision<Response>,
-        to: ReplyTo,
-        context: &Context,
-        request: Request,
-    ) {
+    pub(super) fn answer(&mut self, decision: &mut Decision, to: ReplyTo, context: &Context, request: Request) {
         let version = context.version;
         if !request.fits_records(context) {
             let response = request.failure(version, ErrorCode::InvalidRequest);
@@ -65,9 +59,9 @@ impl GroupShard {
                 let members = self.leave(decision, &request.group_id, leaving);
                 Response::Leave(leave_response(version, members))
             }
-            Request::ConsumerHeartbeat(request) => {
-                written = self.written_of(&request.group_id);
-                self.consumer_heartbeat(decision, context, request)
+            Request::ConsumerHeartbeat(heartbeat) => {
+                written = self.written_of(&heartbeat.request.group_id);
+                self.consumer_heartbeat(decision, context, heartbeat)
             }
             Request::OffsetCommit(request) => {
                 written = self.written_of(&request.group_id);
@@ -106,7 +100,7 @@ impl GroupShard {
     }
 
     /// A group is made by the first join without a member id, and written at once, whether or not that join got in.
-    fn join(&mut self, decision: &mut Decision<Response>, to: ReplyTo, context: &Context, request: JoinGroupRequest) {
+    fn join(&mut self, decision: &mut Decision, to: ReplyTo, context: &Context, request: JoinGroupRequest) {
         let parked = Parked { to, version: context.version };
         let id = request.group_id.clone();
         let is_new = !self.groups.contains_key(&id);
@@ -143,7 +137,7 @@ impl GroupShard {
     }
 
     /// Of a classic member, in a group of either kind.
-    fn heartbeat(&mut self, decision: &mut Decision<Response>, request: &HeartbeatRequest) -> HeartbeatResponse {
+    fn heartbeat(&mut self, decision: &mut Decision, request: &HeartbeatRequest) -> HeartbeatResponse {
         let id = request.group_id.as_str();
         let error = match self.consumers.groups.contains_key(id) {
             true => self.with_consumers(decision, id, |consumers, _, step| consumers.classic_heartbeat(step, request)),
@@ -155,12 +149,7 @@ impl GroupShard {
         HeartbeatResponse { error_code: error.number(), ..Default::default() }
     }
 
-    fn leave(
-        &mut self,
-        decision: &mut Decision<Response>,
-        id: &str,
-        leaving: Vec<MemberIdentity>,
-    ) -> Vec<MemberResponse> {
+    fn leave(&mut self, decision: &mut Decision, id: &str, leaving: Vec<MemberIdentity>) -> Vec<MemberResponse> {
         if self.consumers.groups.contains_key(id) {
             return self.with_consumers(decision, id, |consumers, _, step| consumers.classic_leave(step, leaving));
         }
@@ -172,27 +161,22 @@ impl GroupShard {
 
     fn consumer_heartbeat(
         &mut self,
-        decision: &mut Decision<Response>,
+        decision: &mut Decision,
         context: &Context,
-        request: ConsumerGroupHeartbeatRequest,
+        heartbeat: CheckedHeartbeat,
     ) -> Response {
-        let id = request.group_id.clone();
+        let id = heartbeat.request.group_id.clone();
         if !self.has_room_for(&id) {
             let error = ErrorCode::CoordinatorLoadInProgress;
-            return Request::ConsumerHeartbeat(request).failure(context.version, error);
+            return Request::ConsumerHeartbeat(heartbeat).failure(context.version, error);
         }
         let beat = |consumers: &mut Consumers, classic: Option<&mut ClassicGroup>, step: &mut Step<'_>| {
-            consumers.heartbeat(step, context, &request, classic)
+            consumers.heartbeat(step, context, &heartbeat, classic)
         };
         Response::ConsumerHeartbeat(self.with_consumers(decision, &id, beat))
     }
 
-    fn commit(
-        &mut self,
-        decision: &mut Decision<Response>,
-        request: OffsetCommitRequest,
-        version: i16,
-    ) -> OffsetCommitResponse {
+    fn commit(&mut self, decision: &mut Decision, request: OffsetCommitRequest, version: i16) -> OffsetCommitResponse {
         let id = request.group_id.clone();
         if !self.has_room_for(&id) {
             return offset_commit_error(&request, ErrorCode::CoordinatorLoadInProgress);
@@ -204,7 +188,7 @@ impl GroupShard {
     /// The records count once the transaction commits; until then the places are unstable (trap 123).
     fn commit_in_transaction(
         &mut self,
-        decision: &mut Decision<Response>,
+        decision: &mut Decision,
         request: TxnOffsetCommitRequest,
         version: i16,
     ) -> TxnOffsetCommitResponse {
@@ -224,7 +208,7 @@ impl GroupShard {
     /// Lets the group that offsets are committed for, if there is one, decide whether they may be.
     fn with_offsets<T>(
         &mut self,
-        decision: &mut Decision<Response>,
+        decision: &mut Decision,
         id: &str,
         decide: impl FnOnce(Option<Group<'_>>, &Consumers, &mut Step<'_>) -> T,
     ) -> T {
@@ -235,6 +219,7 @@ impl GroupShard {
             timers: &mut self.timers,
             records: &mut decision.records,
             replies: &mut Vec::new(),
+            effects: &mut decision.effects,
         };
         decide(find(&self.groups, &self.consumers, id), &self.consumers, &mut step)
     }
@@ -247,7 +232,7 @@ impl GroupShard {
         }
     }
 
-    fn delete_groups(&mut self, decision: &mut Decision<Response>, ids: Vec<String>) -> Vec<DeletableGroupResult> {
+    fn delete_groups(&mut self, decision: &mut Decision, ids: Vec<String>) -> Vec<DeletableGroupResult> {
         let mut seen = BTreeSet::new();
         let once = ids.into_iter().filter(|id| seen.insert(id.clone()));
         let result = once.map(|group_id| {

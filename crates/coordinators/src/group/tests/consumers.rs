@@ -53,7 +53,7 @@ impl World {
     }
 
     pub(super) fn beat(&mut self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
-        match self.answer(1, Request::ConsumerHeartbeat(request)) {
+        match self.answer(1, Request::ConsumerHeartbeat(CheckedHeartbeat::of(request))) {
             Response::ConsumerHeartbeat(response) => response,
             other => panic!("{other:?}"),
         }
@@ -170,6 +170,75 @@ fn an_expression_is_resolved_after_the_join_and_again_when_topics_come() {
     let mut bad = by_regex(joins("b", &[]));
     bad.subscribed_topic_regex = Some("(".into());
     assert_eq!(error(world.beat(bad).error_code), ErrorCode::InvalidRegularExpression);
+}
+
+#[test]
+fn what_is_matched_late_counts_for_expressions_that_somebody_has() {
+    let mut world = World::new();
+    world.matches_late = true;
+    world.create(T, "t-1", 0..1);
+    let by_regex = |member: &str, regex: &str| ConsumerGroupHeartbeatRequest {
+        subscribed_topic_regex: Some(regex.into()),
+        ..joins(member, &[])
+    };
+    world.beat(by_regex("a", "t-.*"));
+    world.wait(1);
+    assert_eq!(world.matchings.len(), 1);
+    // Another one comes meanwhile and waits, and the first is not asked for again.
+    world.beat(by_regex("b", "t-1"));
+    world.beat(by_regex("a", "t-[0-9]"));
+    world.wait(20_000);
+    assert_eq!(world.matchings.len(), 1, "one at a time");
+    let epoch = world.describe_consumer().group_epoch;
+    world.match_next();
+    assert_eq!(world.describe_consumer().group_epoch, epoch, "nobody has that expression any more");
+    // Nobody has matched anything of theirs, so they need not wait to be matched.
+    world.beat(stays("a", 1, &Owned::new()));
+    world.wait(1);
+    world.match_next();
+    assert_eq!(world.describe_consumer().group_epoch, epoch + 1);
+    world.beat(stays("a", 1, &Owned::new()));
+    let members = world.describe_consumer().members;
+    let targets = members.iter().flat_map(|member| &member.target_assignment.topic_partitions);
+    assert_eq!(targets.flat_map(|topic| &topic.partitions).collect::<Vec<_>>(), [&0], "one of them gets it");
+}
+
+#[test]
+fn what_is_matched_for_a_group_that_is_gone_is_nothing() {
+    let mut world = World::new();
+    world.matches_late = true;
+    world.create(T, "t", 0..1);
+    world.beat(ConsumerGroupHeartbeatRequest { subscribed_topic_regex: Some("t".into()), ..joins("a", &[]) });
+    world.wait(1);
+    world.beat(stays("a", -1, &Owned::new()));
+    world.answer(2, Request::DeleteGroups(vec!["g".into()]));
+    let written = world.log.len();
+    world.match_next();
+    assert_eq!(world.log.len(), written);
+}
+
+#[test]
+fn very_many_expressions_are_matched_some_at_a_time() {
+    let mut world = World::new();
+    world.create(T, "t", 0..1);
+    let count = crate::group::matching::EXPRESSIONS_MAX * 2 + 1;
+    world.matches_late = true;
+    for at in 0..count {
+        let regex = format!("t|nothing-{at}");
+        world.beat(ConsumerGroupHeartbeatRequest {
+            subscribed_topic_regex: Some(regex),
+            ..joins(&format!("m{at}"), &[])
+        });
+    }
+    world.wait(1);
+    for _ in 0..3 {
+        assert_eq!(world.matchings.len(), 1);
+        world.match_next();
+    }
+    assert!(world.matchings.is_empty());
+    let matched =
+        world.log.iter().filter(|(_, entry)| matches!(entry, Entry::Record(record) if record.key[..2] == [0, 16]));
+    assert_eq!(matched.count(), count);
 }
 
 #[test]

@@ -292,7 +292,7 @@ impl Simulation {
     }
 
     /// Appends and replays what was decided. Its answers leave when the high watermark has passed it.
-    fn commit(&mut self, decision: Decision<Response>) {
+    fn commit(&mut self, decision: Decision<Response, Effect>) {
         self.tell("decided", &decision);
         for record in &decision.records {
             self.append(Entry::Record(record.clone()), None);
@@ -380,7 +380,7 @@ impl Simulation {
     }
 
     /// Nothing was written: the shard is thrown away and loaded from its log.
-    fn append_failed(&mut self, decision: Decision<Response>) {
+    fn append_failed(&mut self, decision: Decision<Response, Effect>) {
         self.unload(decision.replies);
         self.load();
     }

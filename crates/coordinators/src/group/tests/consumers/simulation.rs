@@ -5,6 +5,8 @@
 //! * whoever gives signs of life is not sent away, also when one answer was lost;
 //! * an instance that returns has what it had, and its double stays out;
 //! * left alone, everybody comes to own its target, and together they own everything.
+//!
+//! Some subscribe by an expression, which is matched late or never.
 
 use milena_protocol::messages::RemoveTopicRecord;
 
@@ -13,6 +15,28 @@ use super::*;
 use crate::simulated::{finds, over_seeds};
 
 pub(in crate::group::tests) const MEMBERS_MAX: usize = 6;
+
+/// Stands among the topics of a member that subscribes by an expression, which matches all.
+const BY_REGEX: &str = "[tu]";
+
+/// The topics by that name.
+pub(in crate::group::tests) fn ids_of(name: &str) -> &'static [Uuid] {
+    match name {
+        BY_REGEX => &[T, U],
+        "t" => &[T],
+        _ => &[U],
+    }
+}
+
+/// Joins with these topics, or by an expression.
+fn subscribes(member: &str, topics: &[&'static str]) -> ConsumerGroupHeartbeatRequest {
+    match topics {
+        [BY_REGEX] => {
+            ConsumerGroupHeartbeatRequest { subscribed_topic_regex: Some(BY_REGEX.into()), ..joins(member, &[]) }
+        }
+        _ => joins(member, topics),
+    }
+}
 
 /// What one member believes.
 #[derive(Debug, Clone)]
@@ -75,6 +99,8 @@ impl Play {
             16 => self.double(at),
             17..=19 => self.change_topics(),
             20..=21 => self.world.reload(),
+            73..=77 => self.world.match_next(),
+            78 => self.world.matches_late = !self.world.matches_late,
             22..=24 => self.fail_append(at),
             25..=33 => self.commit(at),
             34..=72 => {
@@ -91,7 +117,7 @@ impl Play {
 
     pub(in crate::group::tests) fn bear(&mut self) {
         self.born += 1;
-        let topics = [vec!["t"], vec!["t", "u"], vec!["u"]][self.below(3) as usize].clone();
+        let topics = [vec!["t"], vec!["t", "u"], vec!["u"], vec![BY_REGEX]][self.below(4) as usize].clone();
         let instance = (self.below(3) == 0).then(|| format!("i{}", self.born));
         self.join_as(instance, topics);
     }
@@ -149,7 +175,7 @@ impl Play {
         self.born += 1;
         let request = ConsumerGroupHeartbeatRequest {
             instance_id: Some(instance),
-            ..joins(&format!("m{}", self.born), &member.topics)
+            ..subscribes(&format!("m{}", self.born), &member.topics)
         };
         let answer = self.world.beat(request);
         assert_eq!(error(answer.error_code), ErrorCode::UnreleasedInstanceId, "{} lives", member.id);
@@ -158,13 +184,15 @@ impl Play {
     fn request(&mut self, at: usize) -> ConsumerGroupHeartbeatRequest {
         let member = self.members[at].clone();
         let mut request = match member.epoch {
-            0 => joins(&member.id, &member.topics),
+            0 => subscribes(&member.id, &member.topics),
             epoch => stays(&member.id, epoch, &member.owned),
         };
         if member.lost > 0 && member.epoch > 0 {
             // Whoever did not hear an answer says everything again, and is told everything.
             request.rebalance_timeout_ms = REBALANCE_MS;
-            request.subscribed_topic_names = Some(member.topics.iter().map(|&topic| topic.into()).collect());
+            let said = subscribes(&member.id, &member.topics);
+            request.subscribed_topic_names = said.subscribed_topic_names;
+            request.subscribed_topic_regex = said.subscribed_topic_regex;
         }
         request.instance_id = member.instance;
         request
@@ -242,7 +270,7 @@ impl Play {
 
     /// What was decided is not written: everything soft is lost.
     pub(in crate::group::tests) fn fail_append(&mut self, at: usize) {
-        let request = Request::ConsumerHeartbeat(self.request(at));
+        let request = Request::ConsumerHeartbeat(CheckedHeartbeat::of(self.request(at)));
         let context =
             Context { version: 1, client_id: "c".into(), client_address: [10, 0, 0, 1].into(), random: [9; 16] };
         self.world.shard.handle(self.world.now, Event::Request { to: ReplyTo(0), context, request });
@@ -288,9 +316,13 @@ impl Play {
 
     /// Left alone, all come to rest; so they do when topics change after that.
     fn settle(&mut self) {
+        self.world.matches_late = false;
+        while !self.world.matchings.is_empty() {
+            self.world.match_next();
+        }
         self.rest(40);
         self.change_topics();
-        self.rest(10);
+        self.rest(20);
     }
 
     fn rest(&mut self, rounds: usize) {
@@ -305,8 +337,8 @@ impl Play {
         }
         assert_eq!(group.group_state, "Stable");
         assert!(self.members.iter().all(|member| member.epoch == group.group_epoch), "all are at the group's epoch");
-        let id = |name: &&'static str| if *name == "t" { T } else { U };
-        let subscribed: BTreeSet<Uuid> = self.members.iter().flat_map(|member| &member.topics).map(id).collect();
+        let names = self.members.iter().flat_map(|member| &member.topics);
+        let subscribed: BTreeSet<Uuid> = names.flat_map(|name| ids_of(name)).copied().collect();
         let wanted: usize = subscribed.iter().filter_map(|topic| self.partitions.get(topic)).sum::<i32>() as usize;
         let held: usize = self.members.iter().flat_map(|member| member.owned.values()).map(Vec::len).sum();
         assert_eq!(held, wanted, "every partition of a subscribed topic has an owner");
@@ -345,4 +377,6 @@ finds! {
     finds_an_assignment_that_is_not_told: AssignmentUntold,
     finds_a_member_that_may_keep_what_it_should_give_back: RebalanceLimitForgotten,
     finds_a_target_of_a_member_that_is_gone: TargetLeftBehind,
+    finds_a_match_that_was_lost_and_is_not_asked_for_again: LostMatchForgotten,
+    finds_a_match_that_nobody_is_assigned_anew_for: MatchWithoutEpoch,
 }

@@ -16,7 +16,7 @@
 use super::super::super::classic::State;
 use super::super::super::planted::Bug;
 use super::super::consumers::SESSION;
-use super::super::consumers::simulation::{MEMBERS_MAX, Play};
+use super::super::consumers::simulation::{MEMBERS_MAX, Play, ids_of};
 use super::*;
 use crate::simulated::{finds, over_seeds};
 
@@ -553,7 +553,7 @@ impl Mixed {
         let everybody: Vec<_> =
             consumers.chain(self.classics.iter().map(|member| (&member.topics, &member.owned))).collect();
         let subscribed: BTreeSet<Uuid> =
-            everybody.iter().flat_map(|(topics, _)| topics.iter()).map(|name| id_of(name)).collect();
+            everybody.iter().flat_map(|(topics, _)| topics.iter()).flat_map(|name| ids_of(name)).copied().collect();
         let wanted: usize = subscribed.iter().filter_map(|topic| self.play.partitions.get(topic)).sum::<i32>() as usize;
         let held = everybody.iter().flat_map(|(_, owned)| places(owned)).count();
         assert_eq!(held, wanted, "every partition of a subscribed topic has an owner");

@@ -2,6 +2,8 @@
 //! they part, one refuses what the other reads: nested repetitions, large counts, quoting, octal numbers, classes in
 //! classes, braces that are no counts. Whatever is not looked at here is passed on, and refused there if it is wrong.
 //!
+//! Digits, white space, letters of words and their ends are those of ASCII.
+//!
 //! Source: the syntax of RE2 (`com.google.re2j.Parser`). Held against Kafka's answers by `trap_136_syntax`.
 
 use std::fmt::Write;
@@ -12,7 +14,7 @@ use std::str::Chars;
 const COUNT_MAX: u32 = 1_000;
 
 /// The expression in our words, or what RE2 does not know in it.
-pub(super) fn translate(expression: &str) -> Result<String, &'static str> {
+pub(crate) fn translate(expression: &str) -> Result<String, &'static str> {
     let mut parser = Parser { rest: expression, out: String::new(), after_repetition: false };
     while parser.step()? {}
     Ok(parser.out)
@@ -50,6 +52,23 @@ impl Parser<'_> {
         let (passed, rest) = self.rest.split_at(bytes);
         self.out.push_str(passed);
         self.rest = rest;
+    }
+
+    /// Puts other words in the place of bytes.
+    fn replace(&mut self, bytes: usize, words: &str) {
+        self.rest = &self.rest[bytes..];
+        self.out.push_str(words);
+    }
+
+    /// `\d` and its like, inside a class or outside; false if there is none here.
+    fn group_of_characters(&mut self) -> bool {
+        if let Some(words) = self.rest.get(..2).and_then(perl_group) {
+            self.replace(2, words);
+            return true;
+        }
+        let Some(bytes) = unicode_group_bytes(self.rest) else { return false };
+        self.pass(bytes);
+        true
     }
 
     fn literal(&mut self, character: char) {
@@ -98,12 +117,12 @@ impl Parser<'_> {
             self.rest = rest;
             return Ok(());
         }
-        if let Some(bytes) = group_bytes(self.rest) {
-            self.pass(bytes);
+        if self.group_of_characters() {
             return Ok(());
         }
         match self.rest.chars().nth(1) {
-            Some('A' | 'b' | 'B' | 'z') => self.pass(2),
+            Some('b') => self.replace(2, r"(?-u:\b)"),
+            Some('A' | 'B' | 'z') => self.pass(2),
             _ => {
                 let character = self.character()?;
                 write_character(&mut self.out, character);
@@ -124,8 +143,11 @@ impl Parser<'_> {
             if self.rest.is_empty() {
                 return Err("missing closing ]");
             }
-            if let Some(bytes) = posix_bytes(self.rest)?.or_else(|| group_bytes(self.rest)) {
+            if let Some(bytes) = posix_bytes(self.rest)? {
                 self.pass(bytes);
+                continue;
+            }
+            if self.group_of_characters() {
                 continue;
             }
             let low = self.character()?;
@@ -221,11 +243,23 @@ fn posix_bytes(text: &str) -> Result<Option<usize>, &'static str> {
     }
 }
 
-/// How long a group of characters is that stands here: `\d`, `\pL`, `\p{Greek}`.
-fn group_bytes(text: &str) -> Option<usize> {
+/// A group of ASCII characters, as a class.
+fn perl_group(escape: &str) -> Option<&'static str> {
+    match escape {
+        r"\d" => Some("[0-9]"),
+        r"\D" => Some("[^0-9]"),
+        r"\s" => Some(r"[\t\n\f\r ]"),
+        r"\S" => Some(r"[^\t\n\f\r ]"),
+        r"\w" => Some("[0-9A-Za-z_]"),
+        r"\W" => Some("[^0-9A-Za-z_]"),
+        _ => None,
+    }
+}
+
+/// How long a group of characters is that stands here by its name in Unicode: `\pL`, `\p{Greek}`.
+fn unicode_group_bytes(text: &str) -> Option<usize> {
     let rest = text.strip_prefix('\\')?;
     match rest.chars().next()? {
-        'd' | 'D' | 's' | 'S' | 'w' | 'W' => Some(2),
         'p' | 'P' if rest[1..].starts_with('{') => text.find('}').map(|end| end + 1),
         'p' | 'P' => rest[1..].chars().next().map(|name| 2 + name.len_utf8()),
         _ => None,
