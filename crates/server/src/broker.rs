@@ -93,11 +93,9 @@ async fn register<W: World>(node: &Arc<Node<W>>, directory: Uuid) -> Option<()> 
 }
 
 fn registration<W: World>(node: &Node<W>, directory: Uuid, incarnation: Uuid) -> BrokerRegistrationRequest {
-    let listeners = node.advertised.iter().map(|listener| Listener {
-        name: listener.name.to_string(),
-        host: listener.advertised.0.clone(),
-        port: listener.advertised.1,
-        security_protocol: PLAINTEXT,
+    let listeners = node.advertised.iter().filter_map(|listener| {
+        let (host, port) = listener.advertised.clone()?;
+        Some(Listener { name: listener.name.to_string(), host, port, security_protocol: PLAINTEXT })
     });
     let features = features::supported().map(|feature| Feature {
         name: feature.name.to_owned(),

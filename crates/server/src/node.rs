@@ -254,8 +254,8 @@ async fn join<W: World>(node: &Arc<Node<W>>, directory: Uuid) -> Result<(), Star
 fn advertised(settings: &Settings, addresses: &[SocketAddr]) -> Vec<ListenerSettings> {
     let mut listeners = settings.listeners.clone();
     for (listener, address) in listeners.iter_mut().zip(addresses) {
-        if listener.advertised.1 == 0 {
-            listener.advertised.1 = address.port();
+        if let Some((_, port @ 0)) = &mut listener.advertised {
+            *port = address.port();
         }
     }
     listeners

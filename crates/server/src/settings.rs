@@ -1,6 +1,7 @@
 //! The node's settings as typed values, read once from Kafka's keys (`server.properties`, flags, `-o`).
 
 mod groups;
+mod listeners;
 mod transactions;
 
 use std::collections::BTreeMap;
@@ -48,8 +49,6 @@ pub const OWN_KEYS: &[OwnKey] = &[
 ];
 /// Where data goes if nobody says.
 const DATA_DIR: &str = "milena-data";
-/// Where the node listens if nobody says.
-const LISTENERS: &str = "PLAINTEXT://127.0.0.1:9092";
 /// Partitions with metrics of their own if nobody says.
 const METRICS_PARTITIONS_MAX: usize = 1000;
 
@@ -89,8 +88,9 @@ pub struct ListenerSettings {
     pub name: Arc<str>,
     /// Where to listen.
     pub bind: SocketAddr,
-    /// What clients are told; the port is filled in when the bound one is 0.
-    pub advertised: (String, u16),
+    /// What clients are told; the port is filled in when the bound one is 0. `None` is nothing: whoever asks here finds
+    /// no broker.
+    pub advertised: Option<(String, u16)>,
 }
 
 /// The settings of a node.
@@ -239,7 +239,7 @@ impl Settings {
             node_id,
             cluster_id: file.get("cluster.id").cloned(),
             data_dir: data_dir(&file)?,
-            listeners: listeners(&file)?,
+            listeners: listeners::listeners(&file, listeners::own_host)?,
             metrics_listen: file.get("metrics.listen").map(|value| address("metrics.listen", value)).transpose()?,
             metrics_partitions_max: own_number(&file, "metrics.partitions.max")?.unwrap_or(METRICS_PARTITIONS_MAX),
             rack: file.get("broker.rack").cloned(),
@@ -340,65 +340,6 @@ fn own_number(file: &BTreeMap<String, String>, key: &str) -> Result<Option<usize
     file.get(key).map(parsed).transpose()
 }
 
-fn listeners(file: &BTreeMap<String, String>) -> Result<Vec<ListenerSettings>, SettingsError> {
-    let given = file.get("listeners").map_or(LISTENERS, String::as_str);
-    let controller: Vec<&str> =
-        file.get("controller.listener.names").map_or(Vec::new(), |names| names.split(',').map(str::trim).collect());
-    let advertised = match file.get("advertised.listeners") {
-        Some(text) => named_addresses("advertised.listeners", text)?,
-        None => Vec::new(),
-    };
-    let protocols = file.get("listener.security.protocol.map").map_or("", String::as_str);
-    let mut listeners = Vec::new();
-    for (name, host, port) in named_addresses("listeners", given)? {
-        if controller.contains(&name.as_str()) {
-            continue;
-        }
-        plaintext(&name, protocols)?;
-        let bind_host = if host.is_empty() { "0.0.0.0" } else { &host };
-        let shown_host = if host.is_empty() || host == "0.0.0.0" { "localhost".to_owned() } else { host.clone() };
-        let shown = advertised.iter().find(|(shown, ..)| *shown == name);
-        listeners.push(ListenerSettings {
-            bind: address("listeners", &join(bind_host, port))?,
-            advertised: shown.map_or((shown_host, port), |(_, host, port)| (host.clone(), *port)),
-            name: Arc::from(name),
-        });
-    }
-    if listeners.is_empty() {
-        return Err(wrong("listeners", given, "names no listener for clients"));
-    }
-    Ok(listeners)
-}
-
-fn join(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-/// Only PLAINTEXT is served; a listener that promises more must not come up without it.
-fn plaintext(name: &str, protocols: &str) -> Result<(), SettingsError> {
-    let mapped = protocols.split(',').filter_map(|pair| pair.trim().split_once(':')).find(|(key, _)| *key == name);
-    match mapped.map_or(name, |(_, protocol)| protocol) {
-        "PLAINTEXT" => Ok(()),
-        protocol @ ("SSL" | "SASL_PLAINTEXT" | "SASL_SSL") => {
-            Err(SettingsError::Unsupported(format!("security protocol {protocol} (listener {name})")))
-        }
-        _ => Err(wrong("listeners", name, "has no protocol in listener.security.protocol.map")),
-    }
-}
-
-/// `NAME://HOST:PORT,...`
-fn named_addresses(key: &str, text: &str) -> Result<Vec<(String, String, u16)>, SettingsError> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| named_address(key, part)).collect()
-}
-
-fn named_address(key: &str, part: &str) -> Result<(String, String, u16), SettingsError> {
-    let expected = || wrong(key, part, "expected NAME://HOST:PORT");
-    let (name, place) = part.split_once("://").ok_or_else(expected)?;
-    let (host, port) = place.rsplit_once(':').ok_or_else(expected)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    Ok((name.to_ascii_uppercase(), host.to_owned(), port.parse().map_err(|_| expected())?))
-}
-
 fn address(key: &str, text: &str) -> Result<SocketAddr, SettingsError> {
     let mut found = text.to_socket_addrs().map_err(|error| wrong(key, text, error))?;
     found.next().ok_or_else(|| wrong(key, text, "names no address"))
@@ -429,7 +370,7 @@ mod tests {
         ])
         .expect("valid");
         assert_eq!(settings.listeners.len(), 1);
-        assert_eq!(settings.listeners[0].advertised, ("example.org".to_owned(), 19092));
+        assert_eq!(settings.listeners[0].advertised, Some(("example.org".to_owned(), 19092)));
     }
 
     #[test]
