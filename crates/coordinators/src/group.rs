@@ -11,6 +11,7 @@ mod event;
 mod expiry;
 mod join;
 mod kind;
+mod list;
 mod member;
 mod offsets;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod weight;
 pub use crate::partition::partition_for;
 pub use consumer::Assignor;
 pub use event::{Counts, DeletedTopic, Event};
+pub use list::Filters;
 pub use request::{Context, Request, Response, refuse};
 pub use settings::{ConsumerSettings, MigrationPolicy, Settings};
 pub use shard::GroupShard;

@@ -24,6 +24,7 @@ mod contract;
 mod decision;
 pub mod group;
 mod log_error;
+mod page;
 mod partition;
 #[cfg(test)]
 mod simulated;
@@ -34,3 +35,4 @@ mod weight;
 pub use contract::{ReplayError, Shard};
 pub use decision::{BatchKind, CoordinatorRecord, Decision, Entry, Marker, Origin, Reply, ReplyTo};
 pub use log_error::coordinator_error;
+pub use page::Page;

@@ -39,7 +39,7 @@ mod timeout;
 
 pub use crate::partition::partition_for;
 pub use event::{Counts, Effect, Event, Marked};
-pub use list::Filters;
+pub use list::{Filters, listed_bytes};
 pub use pattern::Pattern;
 pub use request::{Context, Participation, Request, Response, refuse};
 pub use settings::Settings;
