@@ -265,3 +265,29 @@ async fn transactional_ids_that_a_pattern_does_not_match_need_no_room() {
     assert!(started.elapsed() > Duration::from_secs(5), "it waits for the one that does not read");
     running.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_only_reads_is_dropped_with_its_peer_and_the_write_behind_it_is_done() {
+    let network = Arc::new(Network::default());
+    let (running, mut client) = small_node(&network, &[]).await;
+    commit(&mut client, group(0), METADATA_BYTES).await;
+    let mut deaf = deaf(&network).await;
+    let mut leaver = Client::connect(&network, 9001);
+    leaver.tell(&fetch(vec![group(0)]), 9).await;
+    leaver.tell(&commit_of("behind".to_owned(), 1), 9).await;
+    leaver.tell(&fetch(vec![group(0)]), 9).await;
+    leaver.tell(&commit_of("last".to_owned(), 1), 9).await;
+    sleep(Duration::from_secs(1)).await;
+    let fetched = client.ask(&fetch(vec!["behind".to_owned()]), 9).await;
+    assert_eq!(fetched.groups[0].topics.len(), 0, "nothing overtakes what waits for room");
+    drop(leaver);
+    sleep(Duration::from_secs(1)).await;
+    for group in ["behind", "last"] {
+        let fetched = client.ask(&fetch(vec![group.to_owned()]), 9).await;
+        assert_eq!(fetched.groups[0].topics[0].partitions[0].committed_offset, 7, "{group}");
+    }
+    // Nobody waits for room any more, so whoever has it may be slow.
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(deaf.heard::<OffsetFetchRequest>(9).await.groups[0].topics[0].partitions.len(), PARTITIONS as usize);
+    running.stop().await;
+}
