@@ -25,6 +25,7 @@ mod decision;
 mod expression;
 pub mod group;
 mod log_error;
+mod page;
 mod partition;
 mod re2;
 #[cfg(test)]
@@ -37,3 +38,4 @@ pub use contract::{ReplayError, Shard};
 pub use decision::{BatchKind, CoordinatorRecord, Decision, Entry, Marker, Origin, Reply, ReplyTo};
 pub use expression::Expression;
 pub use log_error::coordinator_error;
+pub use page::Page;

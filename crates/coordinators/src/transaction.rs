@@ -38,7 +38,7 @@ mod timeout;
 
 pub use crate::partition::partition_for;
 pub use event::{Counts, Effect, Event, Marked};
-pub use list::Filters;
+pub use list::{Filters, listed_bytes};
 pub use request::{Context, Participation, Request, Response, refuse};
 pub use settings::Settings;
 pub use shard::TransactionShard;

@@ -466,6 +466,11 @@ impl<D: Disk> Partition<D> {
         self.log.recovery_point()
     }
 
+    /// How many producers it remembers.
+    pub fn producer_count(&self) -> usize {
+        self.producers.len()
+    }
+
     /// The producers it remembers, by id.
     pub fn producers(&self) -> Vec<ProducerInfo> {
         self.producers.infos()

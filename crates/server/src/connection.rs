@@ -4,6 +4,9 @@
 //! later answer never overtakes a long poll). Only consecutive Produce requests overlap: the next is appended while
 //! the records of the former are on their way to the device ([`Pipeline`]). Requests that arrived together are
 //! answered in one write, until the connection has had its share of the core ([`share`]).
+//!
+//! A request that only reads is dropped when its peer is gone, with the memory that it holds and its place in every
+//! queue. What the peer had sent behind it is done where it writes.
 
 use std::future::{Future, poll_fn, ready};
 use std::net::SocketAddr;
@@ -40,7 +43,7 @@ pub async fn run<W: World>(node: Arc<Node<W>>, stream: W::Stream, peer: Peer) {
     let frames = Frames::new(node.settings.request_bytes_max, node.settings.connection_idle_max);
     let output = Output::new(node.settings.connection_idle_max);
     let mut connection =
-        Connection { node: Arc::clone(&node), peer, stream, frames, output, pipeline: Pipeline::new() };
+        Connection { node: Arc::clone(&node), peer, stream, frames, output, pipeline: Pipeline::new(), is_gone: false };
     let end = tokio::select! {
         biased;
         end = connection.serve() => end,
@@ -87,6 +90,8 @@ struct Connection<W: World> {
     frames: Frames,
     output: Output,
     pipeline: Pipeline<W::Disk>,
+    /// The peer went away while it was worked for. What it had sent before is still done where it writes.
+    is_gone: bool,
 }
 
 /// What a connection that waits meets first.
@@ -144,6 +149,9 @@ impl<W: World> Connection<W> {
     /// Has a frame answered. Nothing but another Produce overtakes what still waits.
     async fn take(&mut self, frame: RequestFrame) -> Result<(), End> {
         let key = key_of(&frame.bytes);
+        if self.is_gone && key.is_some_and(only_reads) {
+            return Ok(());
+        }
         if key != Some(ApiKey::Produce) {
             self.settle_all().await?;
         }
@@ -178,7 +186,7 @@ impl<W: World> Connection<W> {
 
     /// Whatever is answered at once costs no system call of its own; whatever is not, first lets out what is known.
     async fn dispatch(&mut self, frame: Bytes, key: Option<ApiKey>) -> Result<Progress<W::Disk>, End> {
-        let Connection { node, peer, stream, frames, output, .. } = self;
+        let Connection { node, peer, stream, frames, output, is_gone, .. } = self;
         let mut pending = pin!(dispatch(node, peer, frame));
         let at_once = poll_fn(|context| match pending.as_mut().poll(context) {
             Poll::Ready(progress) => Poll::Ready(Some(progress)),
@@ -187,11 +195,20 @@ impl<W: World> Connection<W> {
         if let Some(progress) = at_once.await {
             return Ok(progress);
         }
-        output.flush(&node.memory.answers, stream).await?;
-        match may_wait_long(key) {
-            true => Ok(wait_for(pending, stream, frames).await?),
+        match output.flush(&node.memory.answers, stream).await {
+            Err(SendError::Peer(_)) if *is_gone => {}
+            sent => sent?,
+        }
+        if !key.is_some_and(|key| only_reads(key) || waits_for_others(key)) {
             // What the peer has sent is done, also if it went away since.
-            false => Ok(pending.await),
+            return Ok(pending.await);
+        }
+        match wait_for(pending, stream, frames).await {
+            Ok(progress) => Ok(progress),
+            Err(_) => {
+                *is_gone = true;
+                Ok(Progress::Done(Outcome::Silence))
+            }
         }
     }
 
@@ -206,7 +223,10 @@ impl<W: World> Connection<W> {
 
     async fn settle(&mut self, outcome: Outcome<W::Disk>) -> Result<(), End> {
         match outcome {
-            Outcome::Answer(answer) => Ok(self.output.send(&self.node, &mut self.stream, answer).await?),
+            Outcome::Answer(answer) => {
+                let sent = self.output.send(&self.node, &mut self.stream, answer).await;
+                self.unless_gone(sent)
+            }
             Outcome::Silence => Ok(()),
             Outcome::Close(reason) => {
                 // Answers to earlier requests still belong to the peer.
@@ -217,7 +237,16 @@ impl<W: World> Connection<W> {
     }
 
     async fn flush(&mut self) -> Result<(), End> {
-        Ok(self.output.flush(&self.node.memory.answers, &mut self.stream).await?)
+        let sent = self.output.flush(&self.node.memory.answers, &mut self.stream).await;
+        self.unless_gone(sent)
+    }
+
+    /// An answer that does not reach a peer that is gone keeps nothing from being done.
+    fn unless_gone(&self, sent: Result<(), SendError>) -> Result<(), End> {
+        match sent {
+            Err(SendError::Peer(_)) if self.is_gone => Ok(()),
+            sent => Ok(sent?),
+        }
     }
 }
 
@@ -227,8 +256,31 @@ fn key_of(frame: &[u8]) -> Option<ApiKey> {
 }
 
 /// Whether a request waits for what others do: then there is no use in it once its peer is gone.
-fn may_wait_long(key: Option<ApiKey>) -> bool {
-    key.is_some_and(|key| matches!(key, ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup))
+fn waits_for_others(key: ApiKey) -> bool {
+    matches!(key, ApiKey::JoinGroup | ApiKey::SyncGroup)
+}
+
+/// Whether a request only reads: then there is no use in it once its peer is gone.
+fn only_reads(key: ApiKey) -> bool {
+    matches!(
+        key,
+        ApiKey::Fetch
+            | ApiKey::ListOffsets
+            | ApiKey::Metadata
+            | ApiKey::OffsetFetch
+            | ApiKey::FindCoordinator
+            | ApiKey::DescribeGroups
+            | ApiKey::ListGroups
+            | ApiKey::ApiVersions
+            | ApiKey::OffsetForLeaderEpoch
+            | ApiKey::DescribeConfigs
+            | ApiKey::DescribeCluster
+            | ApiKey::ConsumerGroupDescribe
+            | ApiKey::DescribeProducers
+            | ApiKey::DescribeTransactions
+            | ApiKey::ListTransactions
+            | ApiKey::DescribeTopicPartitions
+    )
 }
 
 /// Waits for an answer, and gives up when the peer is gone.

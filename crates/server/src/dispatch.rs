@@ -11,7 +11,6 @@ use milena_protocol::{ApiKey, Message};
 use tokio::time::Instant;
 
 use crate::answer::{Answer, FileRange};
-use crate::answers::FREE_ANSWER_BYTES;
 use crate::api;
 use crate::connection::Peer;
 use crate::growing::{Growing, NoRoom};
@@ -239,40 +238,21 @@ fn accept<'a, W: World>(
     Ok(call)
 }
 
-/// Answers every request but Produce, with no more memory than the node has for answers: some reserve it as they grow, of
-/// the others nobody knows how large they will be before they are made. One that finds no room is thrown away, and made
-/// again when there is some.
+/// Answers every request but Produce, with no more memory than the node has for answers.
 async fn answer_within_bounds<W: World>(call: &Call<'_, W>, decoder: Decoder) -> Outcome<W::Disk> {
     let answers = &call.node.memory.answers;
-    if decoder.remaining() > LARGE_REQUEST_BYTES && answers.try_take(0).is_none() {
-        // What names very many things may be answered at length, and not every answer can be made again.
+    if decoder.remaining() > LARGE_REQUEST_BYTES && answers.is_wanted() {
+        // What names very many things may be answered at length, and not every answer reserves its memory.
         drop(answers.room(0).await);
     }
     let mut growing = Growing::new(answers);
-    let size_bytes = match answer_in_turn(call, decoder.clone(), &mut growing).await {
-        Outcome::Answer(answer) if may_repeat(call.key) && answer.memory_bytes() > FREE_ANSWER_BYTES => {
-            let size_bytes = answer.memory_bytes();
-            match answers.try_take(size_bytes) {
-                Some(room) => return Outcome::Answer(Answer { room: Some(room), ..answer }),
-                None => size_bytes,
-            }
-        }
-        outcome => return in_room(outcome, growing),
-    };
-    let mut room = answers.room(size_bytes).await;
-    match answer_in_turn(call, decoder, &mut growing).await {
+    // What names very many things and only reads may take long and much memory on its way: few at the same time, and
+    // those who ask for little pass them.
+    let is_long = decoder.remaining() > LARGE_REQUEST_BYTES && grows(call.key);
+    let _turn = if is_long { Some(answers.long_turn().await) } else { None };
+    match answer(call, decoder, &mut growing).await {
         Outcome::Answer(answer) => {
-            room.resize(answer.memory_bytes());
-            Outcome::Answer(Answer { room: Some(room), ..answer })
-        }
-        outcome => outcome,
-    }
-}
-
-/// Leaves an answer as much room as it takes now that it is encoded.
-fn in_room<D: Disk>(outcome: Outcome<D>, growing: Growing<'_>) -> Outcome<D> {
-    match outcome {
-        Outcome::Answer(answer) => {
+            // From now on it takes what it takes on the wire.
             let room = growing.encoded(answer.memory_bytes());
             Outcome::Answer(Answer { room, ..answer })
         }
@@ -280,34 +260,23 @@ fn in_room<D: Disk>(outcome: Outcome<D>, growing: Growing<'_>) -> Outcome<D> {
     }
 }
 
-/// Whether a request changes nothing, and can be answered twice.
-fn may_repeat(key: ApiKey) -> bool {
+/// Whether the memory of an answer is reserved as it grows. Such a request only reads.
+fn grows(key: ApiKey) -> bool {
     matches!(
         key,
         ApiKey::ListOffsets
             | ApiKey::Metadata
+            | ApiKey::OffsetFetch
             | ApiKey::ConsumerGroupDescribe
             | ApiKey::DescribeGroups
             | ApiKey::ListGroups
             | ApiKey::OffsetForLeaderEpoch
+            | ApiKey::DescribeConfigs
             | ApiKey::DescribeProducers
             | ApiKey::DescribeTransactions
             | ApiKey::ListTransactions
             | ApiKey::DescribeTopicPartitions
     )
-}
-
-/// Whether the memory of an answer is reserved as it grows.
-fn grows(key: ApiKey) -> bool {
-    matches!(key, ApiKey::OffsetFetch | ApiKey::DescribeConfigs)
-}
-
-/// What names very many things and only reads may take long and much memory on its way: few at the same time, and those who
-/// ask for little pass them.
-async fn answer_in_turn<W: World>(call: &Call<'_, W>, decoder: Decoder, growing: &mut Growing<'_>) -> Outcome<W::Disk> {
-    let is_long = decoder.remaining() > LARGE_REQUEST_BYTES && (may_repeat(call.key) || grows(call.key));
-    let _turn = if is_long { Some(call.node.memory.answers.long_turn().await) } else { None };
-    answer(call, decoder, growing).await
 }
 
 /// Answers every request but Produce.
@@ -317,8 +286,8 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
             Ok(request) => api::fetch::fetch(call, request).await,
             Err(error) => malformed(call, &error),
         },
-        ApiKey::ListOffsets => serve!(call, decoder, api::list_offsets::list_offsets),
-        ApiKey::Metadata => serve!(call, decoder, api::metadata::metadata),
+        ApiKey::ListOffsets => serve_whole!(call, decoder, growing, api::list_offsets::list_offsets),
+        ApiKey::Metadata => serve_whole!(call, decoder, growing, api::metadata::metadata),
         ApiKey::OffsetCommit => serve!(call, decoder, api::groups::offset_commit),
         ApiKey::OffsetFetch => serve_parts!(call, decoder, growing, api::groups::offset_fetch),
         ApiKey::FindCoordinator => serve!(call, decoder, api::find_coordinator::find_coordinator),
@@ -326,14 +295,14 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
         ApiKey::Heartbeat => serve!(call, decoder, api::groups::heartbeat),
         ApiKey::LeaveGroup => serve!(call, decoder, api::groups::leave_group),
         ApiKey::SyncGroup => serve!(call, decoder, api::groups::sync_group),
-        ApiKey::DescribeGroups => serve!(call, decoder, api::groups::describe_groups),
-        ApiKey::ListGroups => serve!(call, decoder, api::groups::list_groups),
+        ApiKey::DescribeGroups => serve_parts!(call, decoder, growing, api::groups::describe_groups),
+        ApiKey::ListGroups => serve_whole!(call, decoder, growing, api::groups::list_groups),
         ApiKey::ApiVersions => serve!(call, decoder, api::api_versions::api_versions),
         ApiKey::CreateTopics => serve!(call, decoder, api::topics::create_topics),
         ApiKey::DeleteTopics => serve!(call, decoder, api::topics::delete_topics),
         ApiKey::DeleteRecords => serve!(call, decoder, api::delete_records::delete_records),
         ApiKey::InitProducerId => serve!(call, decoder, api::init_producer_id::init_producer_id),
-        ApiKey::OffsetForLeaderEpoch => serve!(call, decoder, api::epochs::offset_for_leader_epoch),
+        ApiKey::OffsetForLeaderEpoch => serve_whole!(call, decoder, growing, api::epochs::offset_for_leader_epoch),
         ApiKey::AddPartitionsToTxn => serve!(call, decoder, api::add_to_txn::add_partitions_to_txn),
         ApiKey::AddOffsetsToTxn => serve!(call, decoder, api::add_to_txn::add_offsets_to_txn),
         ApiKey::EndTxn => serve!(call, decoder, api::transactions::end_txn),
@@ -346,12 +315,16 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
         ApiKey::IncrementalAlterConfigs => serve!(call, decoder, api::configs::incremental_alter_configs),
         ApiKey::OffsetDelete => serve!(call, decoder, api::groups::offset_delete),
         ApiKey::ConsumerGroupHeartbeat => serve!(call, decoder, api::consumer_groups::consumer_group_heartbeat),
-        ApiKey::ConsumerGroupDescribe => serve!(call, decoder, api::consumer_groups::consumer_group_describe),
+        ApiKey::ConsumerGroupDescribe => {
+            serve_parts!(call, decoder, growing, api::consumer_groups::consumer_group_describe)
+        }
         ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
-        ApiKey::DescribeProducers => serve!(call, decoder, api::describe_producers::describe_producers),
-        ApiKey::DescribeTransactions => serve!(call, decoder, api::transactions::describe_transactions),
-        ApiKey::ListTransactions => serve!(call, decoder, api::transactions::list_transactions),
-        ApiKey::DescribeTopicPartitions => serve!(call, decoder, api::cluster::describe_topic_partitions),
+        ApiKey::DescribeProducers => serve_whole!(call, decoder, growing, api::describe_producers::describe_producers),
+        ApiKey::DescribeTransactions => serve_parts!(call, decoder, growing, api::transactions::describe_transactions),
+        ApiKey::ListTransactions => serve_whole!(call, decoder, growing, api::transactions::list_transactions),
+        ApiKey::DescribeTopicPartitions => {
+            serve_whole!(call, decoder, growing, api::cluster::describe_topic_partitions)
+        }
         ApiKey::Produce => unreachable!("dispatched by itself"),
         ApiKey::Vote
         | ApiKey::BeginQuorumEpoch

@@ -15,6 +15,8 @@ use crate::answers::{Answers, FREE_ANSWER_BYTES, Room};
 
 /// The most that an answer takes on the wire. Kafka has no bound.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// What is said of that where a text is said.
+pub const TOO_LARGE: &str = "the answer would be too large: ask for less at a time";
 /// What an answer takes while it is made for each byte on the wire: its values with their allocations, then the encoded
 /// bytes beside them. The worst are partitions of Metadata, three lists of brokers each, with 5.6.
 const MADE: usize = 6;

@@ -6,6 +6,7 @@ mod early_ack;
 pub(crate) mod fairness;
 pub(crate) mod hostile;
 pub(crate) mod kill;
+mod large_answers;
 pub(crate) mod line;
 mod offenders;
 mod read_back;

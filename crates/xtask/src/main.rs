@@ -33,7 +33,7 @@ usage: cargo xtask NAME
                                     kill -9 under load; nothing acknowledged may be missing
   faults transactions [--records N] [--kills N] [--sharing partitions|group]
                                     kill -9 of clients and server; what was moved in transactions is there once
-  faults hostile [--connections N]  broken frames, slow readers, floods of connections
+  faults hostile [--connections N]  broken frames, slow readers, large answers, floods of connections
   faults fairness [--attack WORD]   what honest clients wait while others want everything
   load groups [--members N]         groups of ten members each: memory, heartbeats, commits, rebalances, restart
   load consumers [--members N]      groups that the broker assigns: memory, heartbeats in a large group

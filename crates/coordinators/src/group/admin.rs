@@ -1,16 +1,11 @@
-//! Looking at groups and removing them: DescribeGroups, ListGroups, DeleteGroups.
+//! Looking at groups and removing them: DescribeGroups, DeleteGroups.
 //!
-//! Source: `GroupMetadataManager.describeGroups`, `listGroups`, `GroupCoordinatorShard.deleteGroups`.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Source: `GroupMetadataManager.describeGroups`, `GroupCoordinatorShard.deleteGroups`.
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
-use milena_protocol::messages::list_groups_response::ListedGroup;
-use milena_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
 
-use super::classic::{ClassicGroup, State};
-use super::consumer::Consumers;
+use super::classic::State;
 use super::kind::Group;
 use super::offsets::Offsets;
 use super::record;
@@ -18,11 +13,6 @@ use crate::CoordinatorRecord;
 
 /// What a group that does not exist is called.
 const DEAD: &str = "Dead";
-/// What ListGroups calls the kinds of groups.
-const CLASSIC: &str = "classic";
-const CONSUMER: &str = "consumer";
-/// The protocol type of consumer groups.
-const CONSUMER_PROTOCOL: &str = "consumer";
 /// First version that learns that a group does not exist (KIP-1043).
 const GROUP_ID_NOT_FOUND_VERSION: i16 = 6;
 
@@ -55,36 +45,6 @@ pub(super) fn describe(id: &str, group: Option<Group<'_>>, version: i16) -> Desc
         members: members.collect(),
         ..Default::default()
     }
-}
-
-/// The groups that pass both filters; an empty filter lets all pass, an unknown name none. Case does not matter.
-pub(super) fn list(
-    groups: &BTreeMap<String, ClassicGroup>,
-    consumers: &Consumers,
-    request: &ListGroupsRequest,
-) -> ListGroupsResponse {
-    let states: BTreeSet<String> =
-        request.states_filter.iter().map(|state| state.to_lowercase().trim().to_owned()).collect();
-    let types: BTreeSet<String> = request.types_filter.iter().map(|kind| kind.to_lowercase()).collect();
-    let is_wanted = |kind: &str, state: &str| {
-        (types.is_empty() || types.contains(kind)) && (states.is_empty() || states.contains(&state.to_lowercase()))
-    };
-    let classic = groups.iter().map(|(id, group)| ListedGroup {
-        group_id: id.clone(),
-        protocol_type: group.protocol_type.clone().unwrap_or_default(),
-        group_state: group.state.name().to_owned(),
-        group_type: CLASSIC.to_owned(),
-    });
-    let consumer = consumers.groups.iter().map(|(id, group)| ListedGroup {
-        group_id: id.clone(),
-        protocol_type: CONSUMER_PROTOCOL.to_owned(),
-        group_state: group.state().name().to_owned(),
-        group_type: CONSUMER.to_owned(),
-    });
-    let listed = classic.chain(consumer).filter(|listed| is_wanted(&listed.group_type, &listed.group_state));
-    let mut groups: Vec<ListedGroup> = listed.collect();
-    groups.sort_by(|one, other| one.group_id.cmp(&other.group_id));
-    ListGroupsResponse { groups, ..Default::default() }
 }
 
 /// One group of a DeleteGroups: tombstones for its offsets, those in open transactions included, then for itself.

@@ -4,12 +4,14 @@
 //! Source: `GroupCoordinatorService`, and the `getErrorResponse` of each request in kafka-clients 4.3.1.
 
 use core::net::IpAddr;
+use std::sync::Arc;
 
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::consumer_group_describe_response::DescribedGroup as DescribedConsumerGroup;
 use milena_protocol::messages::describe_groups_response::DescribedGroup;
 use milena_protocol::messages::leave_group_request::MemberIdentity;
 use milena_protocol::messages::leave_group_response::MemberResponse;
+use milena_protocol::messages::list_groups_response::ListedGroup;
 use milena_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use milena_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
@@ -17,18 +19,18 @@ use milena_protocol::messages::offset_fetch_response::{
 };
 use milena_protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest, HeartbeatResponse,
-    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-    OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse,
+    SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
     delete_groups_response::DeletableGroupResult, offset_commit_response::OffsetCommitResponsePartition,
     offset_commit_response::OffsetCommitResponseTopic, txn_offset_commit_response::TxnOffsetCommitResponsePartition,
     txn_offset_commit_response::TxnOffsetCommitResponseTopic,
 };
 
-use super::Settings;
 use super::record::TEXT_BYTES_MAX;
+use super::{Filters, Settings};
 use crate::log_error::coordinator_error;
-use crate::{Expression, Marker};
+use crate::{Expression, Marker, Page};
 
 /// Who asks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +81,13 @@ pub enum Request {
     ConsumerDescribe(Vec<String>),
     /// Those groups of a DescribeGroups 0–6 that the shard owns.
     DescribeGroups(Vec<String>),
-    /// ListGroups 0–5: every shard is asked.
-    ListGroups(ListGroupsRequest),
+    /// ListGroups 0–5: every shard is asked, page by page.
+    ListGroups {
+        /// Which groups are wanted.
+        filters: Arc<Filters>,
+        /// The last group of the page before.
+        after: Option<String>,
+    },
     /// Those groups of a DeleteGroups 0–2 that the shard owns.
     DeleteGroups(Vec<String>),
 }
@@ -135,8 +142,8 @@ pub enum Response {
     ConsumerDescribe(Vec<DescribedConsumerGroup>),
     /// To DescribeGroups, in the order asked; authorized operations are the caller's.
     DescribeGroups(Vec<DescribedGroup>),
-    /// To ListGroups: the shard's part, sorted by group id.
-    ListGroups(ListGroupsResponse),
+    /// To ListGroups: a page of the shard's part, sorted by group id.
+    ListGroups(Result<Page<ListedGroup>, ErrorCode>),
     /// To DeleteGroups, in the order asked.
     DeleteGroups(Vec<DeletableGroupResult>),
 }
@@ -265,7 +272,7 @@ impl Request {
                     |group_id: &String| DescribedGroup { group_id: group_id.clone(), error_code, ..Default::default() };
                 Response::DescribeGroups(groups.iter().map(described).collect())
             }
-            Request::ListGroups(_) => Response::ListGroups(ListGroupsResponse { error_code, ..Default::default() }),
+            Request::ListGroups { .. } => Response::ListGroups(Err(error)),
             Request::DeleteGroups(groups) => {
                 let result = |group_id: &String| DeletableGroupResult { group_id: group_id.clone(), error_code };
                 Response::DeleteGroups(groups.iter().map(result).collect())
@@ -284,7 +291,7 @@ impl Response {
             Response::Heartbeat(_) => Request::Heartbeat(HeartbeatRequest::default()),
             Response::Leave(_) => Request::Leave(LeaveGroupRequest::default()),
             Response::OffsetDelete(_) => Request::OffsetDelete(OffsetDeleteRequest::default()),
-            Response::ListGroups(_) => Request::ListGroups(ListGroupsRequest::default()),
+            Response::ListGroups(_) => return Response::ListGroups(Err(coordinator_error(error))),
             Response::ConsumerHeartbeat(_) => Request::ConsumerHeartbeat(CheckedHeartbeat::default()),
             Response::ConsumerDescribe(groups) => {
                 Request::ConsumerDescribe(groups.into_iter().map(|group| group.group_id).collect())

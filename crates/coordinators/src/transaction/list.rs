@@ -1,4 +1,4 @@
-//! ListTransactions: which ids are wanted. The pattern of a request is not looked at here: it may cost so much that no
+//! ListTransactions: which ids are wanted, page by page. The pattern of a request is not looked at here: it may cost so much that no
 //! shard can do it.
 //!
 //! Source: `TransactionStateManager.listTransactionStates`; KIP-664, KIP-994, KIP-1152.
@@ -11,6 +11,7 @@ use milena_protocol::messages::ListTransactionsRequest;
 use milena_protocol::messages::list_transactions_response::TransactionState;
 
 use super::state::{State, Transaction};
+use crate::weight::text;
 
 /// What a ListTransactions asks for. Each filter that is not set lets everything pass.
 #[derive(Debug, Clone)]
@@ -58,4 +59,9 @@ impl Filters {
             transaction_state: is.state.name().to_owned(),
         })
     }
+}
+
+/// What an entry takes on the wire.
+pub fn listed_bytes(listed: &TransactionState) -> usize {
+    text(&listed.transactional_id) + 8 + text(&listed.transaction_state) + 1
 }

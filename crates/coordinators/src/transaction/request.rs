@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use milena_protocol::messages::describe_transactions_response::TransactionState;
-use milena_protocol::messages::{
-    EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, ListTransactionsResponse,
-};
+use milena_protocol::messages::list_transactions_response::TransactionState as Listed;
+use milena_protocol::messages::{EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse};
 use milena_protocol::{ErrorCode, ProducerEpoch, ProducerId, TopicPartition};
 
 use super::record::TEXT_BYTES_MAX;
 use super::{Filters, Settings};
+use crate::Page;
 use crate::log_error::coordinator_error;
 
 /// In which version of its API a request came: the answer is written in it.
@@ -59,8 +59,13 @@ pub enum Request {
     EndTxn(EndTxnRequest),
     /// Those ids of a DescribeTransactions 0 that the shard owns.
     Describe(Vec<String>),
-    /// ListTransactions 0–2: every shard is asked.
-    List(Arc<Filters>),
+    /// ListTransactions 0–2: every shard is asked, page by page.
+    List {
+        /// Which ids are wanted.
+        filters: Arc<Filters>,
+        /// The last id of the page before.
+        after: Option<String>,
+    },
 }
 
 /// The answer to the [`Request`] of the same name, final for the request's version but for throttle times.
@@ -76,8 +81,8 @@ pub enum Response {
     EndTxn(EndTxnResponse),
     /// To Describe, in the order asked. Authorization of the topics in it is the caller's.
     Described(Vec<TransactionState>),
-    /// To List: the shard's part, sorted by transactional id, without unknown state filters.
-    Listed(ListTransactionsResponse),
+    /// To List: a page of the shard's part, sorted by transactional id.
+    Listed(Result<Page<Listed>, ErrorCode>),
 }
 
 /// What a request is answered with when it can be refused without asking any shard: an empty transactional id, half of
@@ -115,7 +120,7 @@ impl Request {
                 fits(&added.transactional_id) && added.partitions.iter().all(|partition| fits(&partition.topic))
             }
             // No other request brings texts into records that are not there yet.
-            Request::Verify(_) | Request::EndTxn(_) | Request::Describe(_) | Request::List(_) => true,
+            Request::Verify(_) | Request::EndTxn(_) | Request::Describe(_) | Request::List { .. } => true,
         }
     }
 
@@ -132,9 +137,7 @@ impl Request {
                 let failed = |id: &String| described_error(id, error);
                 Response::Described(ids.iter().map(failed).collect())
             }
-            Request::List(_) => {
-                Response::Listed(ListTransactionsResponse { error_code: error.number(), ..Default::default() })
-            }
+            Request::List { .. } => Response::Listed(Err(error)),
         }
     }
 }
@@ -155,9 +158,7 @@ impl Response {
                 let failed = |state: TransactionState| described_error(&state.transactional_id, error);
                 Response::Described(states.into_iter().map(failed).collect())
             }
-            Response::Listed(_) => {
-                Response::Listed(ListTransactionsResponse { error_code: error.number(), ..Default::default() })
-            }
+            Response::Listed(_) => Response::Listed(Err(error)),
         }
     }
 }

@@ -5,11 +5,11 @@ mod check;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use milena_base::Millis;
-use milena_protocol::messages::{
-    EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, ListTransactionsResponse,
-};
+use milena_protocol::messages::list_transactions_response::TransactionState as Listed;
+use milena_protocol::messages::{EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse};
 use milena_protocol::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 
 use super::event::{Counts, Effect, Event};
@@ -21,9 +21,9 @@ use super::request::{end_failed, for_partitions, init_failed};
 use super::state::{Change, EPOCH_PER_TRANSACTION, State, Step, Transaction};
 use super::timeout::Deadlines;
 use super::{Context, Filters, Participation, Request, Response, Settings};
-use super::{add_partitions, describe, end, init_producer_id};
+use super::{add_partitions, describe, end, init_producer_id, list};
 use crate::timers::Timers;
-use crate::{Decision, Entry, Origin, ReplayError, Reply, ReplyTo, Shard};
+use crate::{Decision, Entry, Origin, Page, ReplayError, Reply, ReplyTo, Shard};
 
 /// What is to be done at a time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -275,7 +275,9 @@ impl TransactionShard {
             Request::Describe(ids) => {
                 (Response::Described(ids.iter().map(|id| self.describe(id)).collect()), self.written)
             }
-            Request::List(filters) => (self.list(decision.timestamp, &filters), self.written),
+            Request::List { filters, after } => {
+                (Response::Listed(Ok(self.list(decision.timestamp, &filters, after.as_deref()))), self.written)
+            }
         };
         decision.replies.push(Reply { to, response, written });
     }
@@ -408,9 +410,11 @@ impl TransactionShard {
         describe::describe(id, self.transactions.get(id).map(|known| (&known.is, known.left())))
     }
 
-    fn list(&self, now: Millis, filters: &Filters) -> Response {
-        let listed = self.transactions.iter().filter_map(|(id, known)| filters.list(id, &known.is, now));
-        Response::Listed(ListTransactionsResponse { transaction_states: listed.collect(), ..Default::default() })
+    /// The ids behind `after`, or all from the first on, as far as they fit a page.
+    fn list(&self, now: Millis, filters: &Filters, after: Option<&str>) -> Page<Listed> {
+        let rest = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let rest = self.transactions.range::<str, _>(rest);
+        Page::of(rest, |id, known| filters.list(id, &known.is, now), list::listed_bytes)
     }
 
     /// Adds a change to the decision.

@@ -234,10 +234,8 @@ impl World {
 
     fn list(&mut self, request: &ListTransactionsRequest) -> Vec<String> {
         let (filters, _) = Filters::of_request(request);
-        match self.ask(2, Request::List(Arc::new(filters))) {
-            Response::Listed(listed) => {
-                listed.transaction_states.into_iter().map(|state| state.transactional_id).collect()
-            }
+        match self.ask(2, Request::List { filters: Arc::new(filters), after: None }) {
+            Response::Listed(Ok(page)) => page.listed.into_iter().map(|state| state.transactional_id).collect(),
             other => panic!("{other:?}"),
         }
     }

@@ -1,6 +1,6 @@
 //! DescribeCluster and DescribeTopicPartitions.
 
-use milena_metadata::image::Topic;
+use milena_metadata::image::{Partition, Topic};
 use milena_metadata::topic_name;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::describe_cluster_response::DescribeClusterBroker;
@@ -14,10 +14,15 @@ use milena_protocol::messages::{
 use crate::api::metadata::{View, ids};
 use crate::api::operations;
 use crate::dispatch::Call;
+use crate::growing::{Growing, NoRoom};
 use crate::share::Lookups;
 use crate::world::World;
 use milena_metadata::topic_name::is_internal;
 
+/// A topic of DescribeTopicPartitions on the wire without its name and partitions: error, id, flag, operations, tags.
+const TOPIC_BYTES: usize = 2 + 3 + 16 + 1 + 5 + 4 + 1;
+/// A partition without its lists of brokers: error, index, leader and its epoch, tags.
+const PARTITION_BYTES: usize = 2 + 4 + 4 + 4 + 5 * 5 + 1;
 /// `EndpointType.BROKER`
 const BROKERS: i8 = 1;
 /// `EndpointType.CONTROLLER`
@@ -60,8 +65,9 @@ pub async fn describe_cluster<W: World>(
 /// Partitions of topics in the order of their names, page by page (trap 23).
 pub async fn describe_topic_partitions<W: World>(
     call: &Call<'_, W>,
-    request: DescribeTopicPartitionsRequest,
-) -> DescribeTopicPartitionsResponse {
+    request: &DescribeTopicPartitionsRequest,
+    growing: &mut Growing<'_>,
+) -> Result<DescribeTopicPartitionsResponse, NoRoom> {
     let image = call.node.image();
     let view = View { image: &image, listener: &call.peer.listener, version: call.version() };
     let from = request.cursor.as_ref().map_or("", |cursor| cursor.topic_name.as_str());
@@ -75,7 +81,7 @@ pub async fn describe_topic_partitions<W: World>(
     if let Some(cursor) = &request.cursor
         && (cursor.partition_index < 0 || (!all && !names.contains(&from)))
     {
-        return invalid(&request);
+        return Ok(invalid(request));
     }
     let limit = call.node.settings.described_partitions_max;
     let mut page = Page { view, left: request.response_partition_limit.min(limit).max(1), topics: Vec::new() };
@@ -83,6 +89,10 @@ pub async fn describe_topic_partitions<W: World>(
     let mut lookups = Lookups::default();
     for name in names {
         let start = request.cursor.as_ref().filter(|_| name == from).map_or(0, |cursor| cursor.partition_index);
+        if !growing.part(page.weigh(name, start)).await? && !page.topics.is_empty() {
+            next_cursor = Some(Cursor { topic_name: name.to_owned(), partition_index: start });
+            break;
+        }
         let left = page.left;
         next_cursor = page.add(name, start, !all);
         lookups.done(1 + (left - page.left) as usize).await;
@@ -90,7 +100,7 @@ pub async fn describe_topic_partitions<W: World>(
             break;
         }
     }
-    DescribeTopicPartitionsResponse { topics: page.topics, next_cursor, ..Default::default() }
+    Ok(DescribeTopicPartitionsResponse { topics: page.topics, next_cursor, ..Default::default() })
 }
 
 /// Every topic of the request with INVALID_REQUEST, as Kafka answers a cursor that cannot be.
@@ -112,6 +122,17 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// What a topic from partition `start` on would take on the wire.
+    fn weigh(&self, name: &str, start: i32) -> usize {
+        let partitions = self.view.image.topic(name).map(|topic| topic.partitions.range(start..));
+        let partitions = partitions.into_iter().flatten().take(self.left as usize);
+        let partition = |partition: &Partition| {
+            let brokers = 2 * partition.replicas.len() + partition.isr.len();
+            PARTITION_BYTES + size_of::<i32>() * (brokers + partition.elr.len() + partition.last_known_elr.len())
+        };
+        TOPIC_BYTES + name.len() + partitions.map(|(_, found)| partition(found)).sum::<usize>()
+    }
+
     /// Adds a topic from partition `start` on; returns where the next page begins if this one is full.
     fn add(&mut self, name: &str, start: i32, say_missing: bool) -> Option<Cursor> {
         if self.left == 0 {

@@ -23,7 +23,7 @@ use milena_protocol::messages::{
 use super::repeated::Repeated;
 use crate::control::ask;
 use crate::dispatch::Call;
-use crate::growing::{Growing, NoRoom};
+use crate::growing::{Growing, NoRoom, TOO_LARGE};
 use crate::share::Lookups;
 use crate::world::World;
 
@@ -92,10 +92,8 @@ pub async fn describe_configs<W: World>(
         .resources
         .iter()
         .filter(|resource| repeated.lets_pass((resource.resource_type, resource.resource_name.as_str())));
-    let too_large = |resource| {
-        let why = "the answer would be too large: ask for less at a time".to_owned();
-        result_of(Err((ErrorCode::InvalidRequest, why)), resource, request, call.version())
-    };
+    let too_large =
+        |resource| result_of(Err((ErrorCode::InvalidRequest, TOO_LARGE.to_owned())), resource, request, call.version());
     let (mut results, mut is_full) = (Vec::new(), false);
     let mut lookups = Lookups::default();
     for resource in bounded {

@@ -15,6 +15,7 @@ use crate::api::groups::{ask, context, partitions};
 use crate::api::operations;
 use crate::api::repeated::bounded;
 use crate::dispatch::Call;
+use crate::growing::Growing;
 use crate::shards::by_shard;
 use crate::world::{World, on_pool};
 
@@ -54,6 +55,7 @@ async fn checked<W: World>(call: &Call<'_, W>, request: ConsumerGroupHeartbeatRe
 pub async fn consumer_group_describe<W: World>(
     call: &Call<'_, W>,
     request: ConsumerGroupDescribeRequest,
+    growing: &mut Growing<'_>,
 ) -> ConsumerGroupDescribeResponse {
     let refused = |group_id: &String, error: ErrorCode| DescribedGroup {
         group_id: group_id.clone(),
@@ -67,11 +69,10 @@ pub async fn consumer_group_describe<W: World>(
     let (nameless, named): (Vec<String>, Vec<String>) =
         bounded(&request.group_ids).into_iter().partition(String::is_empty);
     let mut groups: Vec<DescribedGroup> = nameless.iter().map(|id| refused(id, ErrorCode::InvalidGroupId)).collect();
-    for (shard, asked) in by_shard(partitions(call.node), &named) {
-        match call.node.shards.ask(shard, context(call), Request::ConsumerDescribe(asked)).await {
-            Response::ConsumerDescribe(described) => groups.extend(described),
-            other => unreachable!("the shard answered {other:?}"),
-        }
+    let described = |response| expect!(response, Response::ConsumerDescribe);
+    for asked in by_shard(partitions(call.node), &named) {
+        let shards = &call.node.shards;
+        groups.extend(shards.ask_names(asked, &context(call), growing, Request::ConsumerDescribe, described).await);
     }
     for group in groups.iter_mut().filter(|group| request.include_authorized_operations && group.error_code == 0) {
         group.authorized_operations = operations::GROUP;

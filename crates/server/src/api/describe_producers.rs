@@ -10,14 +10,21 @@ use milena_protocol::{ErrorCode, Offset};
 
 use super::repeated::Repeated;
 use crate::dispatch::Call;
+use crate::growing::{Growing, NoRoom, TOO_LARGE};
 use crate::share::Lookups;
 use crate::world::World;
+
+/// A partition without its producers, on the wire.
+const PARTITION_BYTES: usize = 4 + 2 + 3 + 5 + 1;
+/// A producer: id, epoch, sequence, time, the coordinator's epoch, the start of its transaction.
+const PRODUCER_BYTES: usize = 8 + 4 + 4 + 8 + 4 + 8 + 1;
 
 /// Answers every partition by itself.
 pub async fn describe_producers<W: World>(
     call: &Call<'_, W>,
-    request: DescribeProducersRequest,
-) -> DescribeProducersResponse {
+    request: &DescribeProducersRequest,
+    growing: &mut Growing<'_>,
+) -> Result<DescribeProducersResponse, NoRoom> {
     let image = call.node.image();
     let mut repeated = Repeated::new();
     let mut lookups = Lookups::default();
@@ -36,16 +43,24 @@ pub async fn describe_producers<W: World>(
             if !repeated.lets_pass((topic.name.as_str(), index)) {
                 continue;
             }
+            let is_small = growing.part(PARTITION_BYTES + PRODUCER_BYTES * count(call, &topic.name, index)).await?;
             let described = match &error {
                 Some((code, message)) => failed(index, *code, message.clone()),
-                None => describe(call, &topic.name, index),
+                None if is_small => describe(call, &topic.name, index),
+                None => failed(index, ErrorCode::InvalidRequest, Some(TOO_LARGE.to_owned())),
             };
             lookups.done(1 + described.active_producers.len()).await;
             partitions.push(described);
         }
         topics.push(TopicResponse { name: topic.name.clone(), partitions });
     }
-    DescribeProducersResponse { topics, ..Default::default() }
+    Ok(DescribeProducersResponse { topics, ..Default::default() })
+}
+
+/// How many producers a description would name.
+fn count<W: World>(call: &Call<'_, W>, topic: &str, partition_index: i32) -> usize {
+    let replica = call.node.partitions.replica(topic, partition_index);
+    replica.and_then(|replica| replica.with(|partition| partition.producer_count())).unwrap_or(0)
 }
 
 fn describe<W: World>(call: &Call<'_, W>, topic: &str, partition_index: i32) -> PartitionResponse {

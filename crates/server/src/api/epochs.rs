@@ -9,31 +9,41 @@ use milena_protocol::{ErrorCode, LeaderEpoch};
 
 use crate::api::fetch::{claimed_epoch, code};
 use crate::dispatch::Call;
+use crate::growing::{Growing, NoRoom};
 use crate::share::{Lookups, collected};
 use crate::world::World;
+
+/// A partition on the wire: error, index, epoch, offset.
+const PARTITION_BYTES: usize = 2 + 4 + 4 + 8 + 1;
 
 /// Answers each partition by itself.
 pub async fn offset_for_leader_epoch<W: World>(
     call: &Call<'_, W>,
-    request: OffsetForLeaderEpochRequest,
-) -> OffsetForLeaderEpochResponse {
+    request: &OffsetForLeaderEpochRequest,
+    growing: &mut Growing<'_>,
+) -> Result<OffsetForLeaderEpochResponse, NoRoom> {
+    let size_bytes =
+        request.topics.iter().map(|topic| topic.topic.len() + 16 + PARTITION_BYTES * topic.partitions.len());
+    let is_small = growing.part(size_bytes.sum()).await?;
     let mut lookups = Lookups::default();
     let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
+    for topic in &request.topics {
         lookups.done(1).await;
-        let partitions = collected(topic.partitions.iter().map(|asked| find(call, &topic.topic, asked))).await;
-        topics.push(OffsetForLeaderTopicResult { topic: topic.topic, partitions });
+        let found = topic.partitions.iter().map(|asked| match is_small {
+            true => find(call, &topic.topic, asked),
+            false => refused(asked, ErrorCode::InvalidRequest),
+        });
+        topics.push(OffsetForLeaderTopicResult { topic: topic.topic.clone(), partitions: collected(found).await });
     }
-    OffsetForLeaderEpochResponse { topics, ..Default::default() }
+    Ok(OffsetForLeaderEpochResponse { topics, ..Default::default() })
+}
+
+fn refused(asked: &OffsetForLeaderPartition, error: ErrorCode) -> EpochEndOffset {
+    EpochEndOffset { error_code: error.number(), partition: asked.partition, leader_epoch: -1, end_offset: -1 }
 }
 
 fn find<W: World>(call: &Call<'_, W>, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
-    let refused = |error: ErrorCode| EpochEndOffset {
-        error_code: error.number(),
-        partition: asked.partition,
-        leader_epoch: -1,
-        end_offset: -1,
-    };
+    let refused = |error: ErrorCode| refused(asked, error);
     let Some(replica) = call.node.partitions.replica(topic, asked.partition) else {
         return refused(ErrorCode::UnknownTopicOrPartition);
     };

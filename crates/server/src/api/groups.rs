@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use milena_coordinators::group::{
-    Context, Request, Response, Settings, partition_for, refuse, request::offset_fetch_groups,
+    Context, Filters, Request, Response, Settings, partition_for, refuse, request::offset_fetch_groups,
     request::offset_fetch_response,
 };
 use milena_metadata::image::{Image, Topic};
+use milena_protocol::messages::list_groups_response::ListedGroup;
 use milena_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use milena_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use milena_protocol::messages::offset_delete_request::OffsetDeleteRequestTopic;
@@ -29,7 +30,7 @@ use milena_protocol::{ErrorCode, Uuid};
 use super::repeated::{Repeated, bounded};
 use crate::api::operations;
 use crate::dispatch::Call;
-use crate::growing::Growing;
+use crate::growing::{Growing, NoRoom};
 use crate::node::Node;
 use crate::shards::{GROUPS_TOPIC, by_shard, code};
 use crate::share::Lookups;
@@ -292,12 +293,17 @@ pub async fn offset_delete<W: World>(call: &Call<'_, W>, mut request: OffsetDele
 }
 
 /// State and members of groups.
-pub async fn describe_groups<W: World>(call: &Call<'_, W>, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+pub async fn describe_groups<W: World>(
+    call: &Call<'_, W>,
+    request: DescribeGroupsRequest,
+    growing: &mut Growing<'_>,
+) -> DescribeGroupsResponse {
     let with_operations = call.version() >= 3 && request.include_authorized_operations;
     let mut groups = Vec::with_capacity(request.groups.len());
-    for (shard, asked) in by_shard(partitions(call.node), &bounded(&request.groups)) {
-        let response = call.node.shards.ask(shard, context(call), Request::DescribeGroups(asked)).await;
-        groups.extend(expect!(response, Response::DescribeGroups));
+    let described = |response| expect!(response, Response::DescribeGroups);
+    for asked in by_shard(partitions(call.node), &bounded(&request.groups)) {
+        let shards = &call.node.shards;
+        groups.extend(shards.ask_names(asked, &context(call), growing, Request::DescribeGroups, described).await);
     }
     let places: HashMap<&String, usize> = request.groups.iter().enumerate().rev().map(|(at, id)| (id, at)).collect();
     groups.sort_by_key(|group| places.get(&group.group_id));
@@ -308,19 +314,47 @@ pub async fn describe_groups<W: World>(call: &Call<'_, W>, request: DescribeGrou
 }
 
 /// The groups of every shard on this node.
-pub async fn list_groups<W: World>(call: &Call<'_, W>, request: ListGroupsRequest) -> ListGroupsResponse {
-    let mut listed = ListGroupsResponse::default();
+pub async fn list_groups<W: World>(
+    call: &Call<'_, W>,
+    request: &ListGroupsRequest,
+    growing: &mut Growing<'_>,
+) -> Result<ListGroupsResponse, NoRoom> {
+    let filters = Arc::new(Filters::of_request(request));
+    let mut groups = Vec::new();
     for shard in call.node.shards.led() {
-        let response = call.node.shards.ask(shard, context(call), Request::ListGroups(request.clone())).await;
-        let part = expect!(response, Response::ListGroups);
-        match ErrorCode::from_number(part.error_code) {
+        match list_shard(call, shard, &filters, &mut groups, growing).await? {
             // The shard moved away between the two questions.
-            ErrorCode::NotCoordinator => {}
-            ErrorCode::None => listed.groups.extend(part.groups),
-            _ => return ListGroupsResponse { error_code: part.error_code, ..Default::default() },
+            ErrorCode::None | ErrorCode::NotCoordinator => {}
+            error => return Ok(ListGroupsResponse { error_code: error.number(), ..Default::default() }),
         }
     }
-    listed
+    Ok(ListGroupsResponse { groups, ..Default::default() })
+}
+
+/// Adds the groups of one shard.
+async fn list_shard<W: World>(
+    call: &Call<'_, W>,
+    shard: i32,
+    filters: &Arc<Filters>,
+    groups: &mut Vec<ListedGroup>,
+    growing: &mut Growing<'_>,
+) -> Result<ErrorCode, NoRoom> {
+    let mut after = None;
+    loop {
+        let asked = Request::ListGroups { filters: Arc::clone(filters), after };
+        let page = match expect!(call.node.shards.ask(shard, context(call), asked).await, Response::ListGroups) {
+            Ok(page) => page,
+            Err(error) => return Ok(error),
+        };
+        if !growing.part(page.size_bytes).await? {
+            return Ok(ErrorCode::InvalidRequest);
+        }
+        groups.extend(page.listed);
+        after = page.last;
+        if after.is_none() {
+            return Ok(ErrorCode::None);
+        }
+    }
 }
 
 /// Deletes empty groups. A group without a name was possible once and may be deleted.

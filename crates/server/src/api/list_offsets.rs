@@ -13,21 +13,35 @@ use milena_protocol::{ErrorCode, Offset};
 
 use crate::api::fetch::{claimed_epoch, code};
 use crate::dispatch::Call;
+use crate::growing::{Growing, NoRoom};
 use crate::share::Lookups;
 use crate::world::World;
 
 /// Replica id of a consumer.
 const CONSUMER: i32 = -1;
+/// A partition on the wire: index, error, time, offset, epoch.
+const PARTITION_BYTES: usize = 4 + 2 + 8 + 8 + 4 + 1;
 
 /// The partitions of a request, and how often each stands there.
 type Asked<'a> = BTreeMap<&'a str, BTreeMap<i32, (&'a ListOffsetsPartition, usize)>>;
 
 /// Answers each partition by itself, and once; one that was asked for twice is refused.
-pub async fn list_offsets<W: World>(call: &Call<'_, W>, request: ListOffsetsRequest) -> ListOffsetsResponse {
-    let Some(isolation) = isolation(&request) else { return refused_request(&request, ErrorCode::UnknownServerError) };
+pub async fn list_offsets<W: World>(
+    call: &Call<'_, W>,
+    request: &ListOffsetsRequest,
+    growing: &mut Growing<'_>,
+) -> Result<ListOffsetsResponse, NoRoom> {
+    let size_bytes =
+        request.topics.iter().map(|topic| topic.name.len() + 16 + PARTITION_BYTES * topic.partitions.len());
+    if !growing.part(size_bytes.sum()).await? {
+        return Ok(refused_request(request, ErrorCode::InvalidRequest));
+    }
+    let Some(isolation) = isolation(request) else {
+        return Ok(refused_request(request, ErrorCode::UnknownServerError));
+    };
     let mut response = ListOffsetsResponse::default();
     let mut lookups = Lookups::default();
-    for (topic, partitions) in asked(&request) {
+    for (topic, partitions) in asked(request) {
         let mut answers = Vec::with_capacity(partitions.len());
         for (partition, times) in partitions.into_values() {
             lookups.done(1).await;
@@ -38,7 +52,7 @@ pub async fn list_offsets<W: World>(call: &Call<'_, W>, request: ListOffsetsRequ
         }
         response.topics.push(ListOffsetsTopicResponse { name: topic.to_owned(), partitions: answers });
     }
-    response
+    Ok(response)
 }
 
 fn asked(request: &ListOffsetsRequest) -> Asked<'_> {

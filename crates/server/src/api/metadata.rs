@@ -3,6 +3,7 @@
 //! Source: `KafkaApis.handleTopicMetadataRequest`, `KRaftMetadataCache`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use milena_metadata::image::{Broker, Image, Partition, Topic};
 use milena_metadata::topic_name;
@@ -16,24 +17,33 @@ use milena_protocol::{ErrorCode, NodeId, Uuid};
 use crate::api::operations;
 use crate::auto_create;
 use crate::dispatch::Call;
-use crate::share::collected_by;
+use crate::growing::{Growing, NoRoom};
+use crate::share::Lookups;
 use crate::world::World;
 use milena_metadata::topic_name::is_internal;
 
 /// First version that may name topics by id.
 const BY_ID: i16 = 12;
+/// A topic on the wire without its name and partitions: error, id, flag, operations, tags.
+const TOPIC_BYTES: usize = 2 + 3 + 16 + 1 + 5 + 4 + 1;
+/// A partition without its lists of brokers: error, index, leader and its epoch, tags.
+const PARTITION_BYTES: usize = 2 + 4 + 4 + 4 + 3 * 5 + 1;
 
 /// Answers from the applied image; creates missing topics where that is wanted and allowed.
-pub async fn metadata<W: World>(call: &Call<'_, W>, request: MetadataRequest) -> MetadataResponse {
+pub async fn metadata<W: World>(
+    call: &Call<'_, W>,
+    request: &MetadataRequest,
+    growing: &mut Growing<'_>,
+) -> Result<MetadataResponse, NoRoom> {
     let image = call.node.image();
     let version = call.version();
-    if let Some(refused) = refused(&request, version) {
-        return refused;
+    if let Some(refused) = refused(request, version) {
+        return Ok(refused);
     }
     let view = View { image: &image, listener: &call.peer.listener, version };
-    let mut topics = match asked(&request, version) {
-        None => collected_by(image.topics().map(|topic| view.topic(topic)), lookups).await,
-        Some(asked) => named(call, &view, &asked, request.allow_auto_topic_creation).await,
+    let mut topics = match asked(request, version) {
+        None => view.topics(image.topics().map(|topic| Found::Topic(topic)), growing).await?,
+        Some(asked) => named(call, &view, asked, request.allow_auto_topic_creation, growing).await?,
     };
     if version >= 8 && request.include_topic_authorized_operations {
         for topic in &mut topics {
@@ -50,7 +60,7 @@ pub async fn metadata<W: World>(call: &Call<'_, W>, request: MetadataRequest) ->
     if (8..=10).contains(&version) && request.include_cluster_authorized_operations {
         response.cluster_authorized_operations = operations::CLUSTER;
     }
-    response
+    Ok(response)
 }
 
 /// A topic must have a name or an id, and before ids could be meant, a name and no id.
@@ -71,10 +81,10 @@ fn refused(request: &MetadataRequest, version: i16) -> Option<MetadataResponse> 
 }
 
 /// The topics that are asked for; `None` for all. Trap 14: in version 0 an empty list means all.
-fn asked(request: &MetadataRequest, version: i16) -> Option<Vec<MetadataRequestTopic>> {
+fn asked(request: &MetadataRequest, version: i16) -> Option<&[MetadataRequestTopic]> {
     match &request.topics {
         Some(topics) if version == 0 && topics.is_empty() => None,
-        topics => topics.clone(),
+        topics => topics.as_deref(),
     }
 }
 
@@ -84,28 +94,49 @@ async fn named<W: World>(
     view: &View<'_>,
     asked: &[MetadataRequestTopic],
     may_create: bool,
-) -> Vec<MetadataResponseTopic> {
+    growing: &mut Growing<'_>,
+) -> Result<Vec<MetadataResponseTopic>, NoRoom> {
     // As soon as one topic is named by id, names are not looked at.
     let ids: BTreeSet<Uuid> = asked.iter().map(|topic| topic.topic_id).filter(|id| *id != Uuid::ZERO).collect();
     if !ids.is_empty() {
-        return collected_by(ids.into_iter().map(|id| view.topic_by_id(id)), lookups).await;
+        let found = ids.into_iter().map(|id| view.image.topic_by_id(id).map_or(Found::NoId(id), |it| Found::Topic(it)));
+        return view.topics(found, growing).await;
     }
     let names: BTreeSet<&String> = asked.iter().filter_map(|topic| topic.name.as_ref()).collect();
-    let named =
-        names.into_iter().map(|name| view.image.topic(name).map_or_else(|| absent(name), |topic| view.topic(topic)));
-    let named = collected_by(named, lookups).await;
+    let found = names.into_iter().map(|name| view.image.topic(name).map_or(Found::NoName(name), |it| Found::Topic(it)));
+    let named = view.topics(found, growing).await?;
     let (mut answered, missing): (Vec<_>, Vec<_>) = named.into_iter().partition(|topic| topic.error_code == 0);
     if may_create && call.node.settings.auto_create_topics {
-        let creatable = |topic: &&MetadataResponseTopic| topic.error_code != ErrorCode::InvalidTopicException.number();
-        auto_create::start(call.node, missing.iter().filter(creatable).filter_map(|topic| topic.name.as_ref()));
+        let unknown = ErrorCode::UnknownTopicOrPartition.number();
+        let creatable = missing.iter().filter(|topic| topic.error_code == unknown);
+        auto_create::start(call.node, creatable.filter_map(|topic| topic.name.as_ref()));
     }
     answered.extend(missing);
-    answered
+    Ok(answered)
 }
 
-/// What it takes to answer for a topic.
-fn lookups(topic: &MetadataResponseTopic) -> usize {
-    1 + topic.partitions.len()
+/// What was looked for.
+#[derive(Clone, Copy)]
+enum Found<'a> {
+    Topic(&'a Topic),
+    NoName(&'a str),
+    NoId(Uuid),
+}
+
+impl Found<'_> {
+    /// What its answer takes on the wire.
+    fn weigh(self) -> usize {
+        match self {
+            Found::Topic(topic) => {
+                let partition = |partition: &Arc<Partition>| {
+                    PARTITION_BYTES + size_of::<i32>() * (2 * partition.replicas.len() + partition.isr.len())
+                };
+                TOPIC_BYTES + topic.name.len() + topic.partitions.values().map(partition).sum::<usize>()
+            }
+            Found::NoName(name) => TOPIC_BYTES + name.len(),
+            Found::NoId(_) => TOPIC_BYTES,
+        }
+    }
 }
 
 /// Trap 18: a topic that is only being created does not exist yet.
@@ -116,6 +147,15 @@ fn absent(name: &str) -> MetadataResponseTopic {
     };
     let (name, is_internal) = (Some(name.to_owned()), is_internal(name));
     MetadataResponseTopic { error_code: error.number(), name, is_internal, ..Default::default() }
+}
+
+fn too_large(found: Found<'_>) -> MetadataResponseTopic {
+    let (name, topic_id) = match found {
+        Found::Topic(topic) => (Some(topic.name.to_string()), topic.id),
+        Found::NoName(name) => (Some(name.to_owned()), Uuid::ZERO),
+        Found::NoId(id) => (None, id),
+    };
+    MetadataResponseTopic { error_code: ErrorCode::InvalidRequest.number(), name, topic_id, ..Default::default() }
 }
 
 /// The image as one listener's clients see it.
@@ -148,16 +188,28 @@ impl View<'_> {
         self.image.brokers().find(|broker| !broker.fenced).map_or(NodeId::NONE, |broker| broker.id)
     }
 
-    fn topic_by_id(&self, id: Uuid) -> MetadataResponseTopic {
-        match self.image.topic_by_id(id) {
-            Some(topic) => self.topic(topic),
-            None => MetadataResponseTopic {
-                error_code: ErrorCode::UnknownTopicId.number(),
-                name: None,
-                topic_id: id,
-                ..Default::default()
-            },
+    /// The answers for what was found. What would make the whole too large is refused.
+    async fn topics<'t>(
+        &self,
+        found: impl Iterator<Item = Found<'t>>,
+        growing: &mut Growing<'_>,
+    ) -> Result<Vec<MetadataResponseTopic>, NoRoom> {
+        let mut topics = Vec::with_capacity(found.size_hint().0);
+        let mut lookups = Lookups::default();
+        for found in found {
+            let topic = match found {
+                _ if !growing.part(found.weigh()).await? => too_large(found),
+                Found::Topic(topic) => self.topic(topic),
+                Found::NoName(name) => absent(name),
+                Found::NoId(topic_id) => {
+                    let error_code = ErrorCode::UnknownTopicId.number();
+                    MetadataResponseTopic { error_code, topic_id, ..Default::default() }
+                }
+            };
+            lookups.done(1 + topic.partitions.len()).await;
+            topics.push(topic);
         }
+        Ok(topics)
     }
 
     fn topic(&self, topic: &Topic) -> MetadataResponseTopic {

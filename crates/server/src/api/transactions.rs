@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use milena_coordinators::Expression;
-use milena_coordinators::transaction::{Context, Filters, Request, Response};
+use milena_coordinators::transaction::{Context, Filters, Request, Response, listed_bytes};
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::describe_transactions_response::TransactionState;
 use milena_protocol::messages::list_transactions_response::TransactionState as Listed;
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::repeated::bounded;
 use crate::dispatch::Call;
+use crate::growing::{Growing, NoRoom};
 use crate::node::Node;
 use crate::shards::{by_shard, transactions::partitions};
 use crate::work::MATCHING_TURN;
@@ -35,14 +36,15 @@ pub async fn end_txn<W: World>(call: &Call<'_, W>, request: EndTxnRequest) -> En
 pub async fn describe_transactions<W: World>(
     call: &Call<'_, W>,
     request: DescribeTransactionsRequest,
+    growing: &mut Growing<'_>,
 ) -> DescribeTransactionsResponse {
     let node = call.node;
     let context = Context { version: call.version() };
     let mut described: BTreeMap<String, TransactionState> = BTreeMap::new();
     let asked = bounded(&request.transactional_ids);
-    for (shard, ids) in by_shard(partitions(node), &asked) {
-        let answer = node.transactions.ask(shard, context, Request::Describe(ids)).await;
-        let states = expect!(answer, Response::Described);
+    for ids in by_shard(partitions(node), &asked) {
+        let states = |response| expect!(response, Response::Described);
+        let states = node.transactions.ask_names(ids, &context, growing, Request::Describe, states).await;
         described.extend(states.into_iter().map(|state| (state.transactional_id.clone(), state)));
     }
     let states = asked.iter().filter_map(|id| described.get(id).cloned());
@@ -52,31 +54,62 @@ pub async fn describe_transactions<W: World>(
 /// The transactional ids that this node coordinates, as far as the filters let them pass.
 pub async fn list_transactions<W: World>(
     call: &Call<'_, W>,
-    request: ListTransactionsRequest,
-) -> ListTransactionsResponse {
+    request: &ListTransactionsRequest,
+    growing: &mut Growing<'_>,
+) -> Result<ListTransactionsResponse, NoRoom> {
     let failed = |error: ErrorCode| ListTransactionsResponse { error_code: error.number(), ..Default::default() };
     let pattern = match compiled(call.node, request.transactional_id_pattern.as_deref()).await {
         Ok(pattern) => pattern,
-        Err(error) => return failed(error),
+        Err(error) => return Ok(failed(error)),
     };
-    let (filters, unknown_state_filters) = Filters::of_request(&request);
-    let filters = Arc::new(filters);
-    let mut listed = ListTransactionsResponse { unknown_state_filters, ..Default::default() };
+    let (filters, unknown_state_filters) = Filters::of_request(request);
+    let wanted = Wanted { filters: Arc::new(filters), pattern };
+    let mut transaction_states = Vec::new();
     for shard in call.node.transactions.led() {
-        let context = Context { version: call.version() };
-        let answer = call.node.transactions.ask(shard, context, Request::List(Arc::clone(&filters))).await;
-        let part = expect!(answer, Response::Listed);
-        match ErrorCode::from_number(part.error_code) {
+        match list_shard(call, shard, &wanted, &mut transaction_states, growing).await? {
             // The shard moved away between the two questions.
-            ErrorCode::NotCoordinator => {}
-            ErrorCode::None => listed.transaction_states.extend(part.transaction_states),
-            error => return failed(error),
+            ErrorCode::None | ErrorCode::NotCoordinator => {}
+            error => return Ok(failed(error)),
         }
     }
-    if let Some(pattern) = pattern {
-        listed.transaction_states = matching(call.node, &pattern, listed.transaction_states).await;
+    Ok(ListTransactionsResponse { unknown_state_filters, transaction_states, ..Default::default() })
+}
+
+/// What a ListTransactions asks for.
+struct Wanted {
+    filters: Arc<Filters>,
+    pattern: Option<Arc<Expression>>,
+}
+
+/// Adds the ids of one shard. What does not match costs no room but for its page.
+async fn list_shard<W: World>(
+    call: &Call<'_, W>,
+    shard: i32,
+    wanted: &Wanted,
+    states: &mut Vec<Listed>,
+    growing: &mut Growing<'_>,
+) -> Result<ErrorCode, NoRoom> {
+    let context = Context { version: call.version() };
+    let mut after = None;
+    loop {
+        let asked = Request::List { filters: Arc::clone(&wanted.filters), after };
+        let page = match expect!(call.node.transactions.ask(shard, context, asked).await, Response::Listed) {
+            Ok(page) => page,
+            Err(error) => return Ok(error),
+        };
+        let listed = match &wanted.pattern {
+            Some(pattern) => matching(call.node, pattern, page.listed).await,
+            None => page.listed,
+        };
+        if !growing.part(listed.iter().map(listed_bytes).sum()).await? {
+            return Ok(ErrorCode::InvalidRequest);
+        }
+        states.extend(listed);
+        after = page.last;
+        if after.is_none() {
+            return Ok(ErrorCode::None);
+        }
     }
-    listed
 }
 
 /// The pattern that ids are held against; an empty one lets all pass. Compiled on the pool: it may take some ms.

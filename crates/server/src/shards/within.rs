@@ -108,3 +108,14 @@ pub(crate) fn code(refused: Refused) -> ErrorCode {
         Refused::TooLarge => ErrorCode::InvalidRequest,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_room_later_is_asked_for_again_and_what_never_will_is_not() {
+        assert_eq!([Refused::NoRoom, Refused::Full].map(code), [ErrorCode::CoordinatorLoadInProgress; 2]);
+        assert_eq!(code(Refused::TooLarge), ErrorCode::InvalidRequest);
+    }
+}

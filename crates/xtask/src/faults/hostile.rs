@@ -22,14 +22,20 @@ const SOURCES: u8 = 8;
 /// How long an attacker waits for an answer that may never come.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// The budget of requests: small beside what the attackers ask for.
+const BUDGET: &str = "memory.request.bytes=67108864";
+/// Clients that ask for large answers.
+const SLOW: u8 = 30;
+
 type Attack = (&'static str, fn(&Attacker) -> Result<(), String>);
 
-const ATTACKS: [Attack; 6] = [
+const ATTACKS: [Attack; 7] = [
     ("random bytes", random_bytes),
     ("real requests with changed bytes", mutated_requests),
     ("absurd lengths", absurd_lengths),
     ("half-sent frames", half_sent_frames),
     ("clients that never read", slow_readers),
+    ("large answers, taken slowly", large_answers),
     ("connections opened and dropped", flood),
 ];
 
@@ -45,7 +51,7 @@ pub(crate) fn hostile(arguments: &[&str]) -> Result<(), String> {
         _ => return Err("faults hostile [--connections N]".to_owned()),
     };
     node::build()?;
-    let plan = Plan::fresh(&repository::target().join("faults/hostile"))?;
+    let plan = Plan::fresh(&repository::target().join("faults/hostile"))?.option(BUDGET);
     let mut node = Node::start(&plan)?;
     counts::announce("faults-hostile");
     let address = node.address.parse().map_err(|_| format!("the server listens on {}", node.address))?;
@@ -285,6 +291,13 @@ fn slow_readers(attacker: &Attacker) -> Result<(), String> {
         held.push(stream);
     }
     std::thread::sleep(Duration::from_secs(2));
+    Ok(())
+}
+
+fn large_answers(attacker: &Attacker) -> Result<(), String> {
+    super::large_answers::set(&attacker.address.to_string())?;
+    let streams = (0..SLOW).map(|number| attacker.connect(number)).collect::<Result<Vec<_>, _>>()?;
+    super::large_answers::take_slowly(streams);
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use crate::group::member::Parked;
 use crate::group::request::{
     leave_response, leaving_members, offset_commit_error, offset_fetch_error, txn_offset_commit_error,
 };
-use crate::group::{CheckedHeartbeat, Context, Request, Response, admin, commit, record};
+use crate::group::{CheckedHeartbeat, Context, Request, Response, admin, commit, list, record};
 use crate::{BatchKind, Reply, ReplyTo};
 
 impl GroupShard {
@@ -93,7 +93,10 @@ impl GroupShard {
                 let described = ids.iter().map(|id| self.consumers.describe(&self.settings, id, is_classic(id)));
                 Response::ConsumerDescribe(described.collect())
             }
-            Request::ListGroups(request) => Response::ListGroups(admin::list(&self.groups, &self.consumers, &request)),
+            Request::ListGroups { filters, after } => {
+                let page = list::list(&self.groups, &self.consumers, &filters, after.as_deref());
+                Response::ListGroups(Ok(page))
+            }
             Request::DeleteGroups(ids) => Response::DeleteGroups(self.delete_groups(decision, ids)),
         };
         decision.replies.push(Reply { to, response, written });

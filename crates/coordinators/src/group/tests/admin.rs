@@ -1,16 +1,52 @@
-use milena_protocol::messages::ListGroupsRequest;
+use std::sync::Arc;
 
+use milena_protocol::messages::list_groups_response::ListedGroup;
+use milena_protocol::messages::{ConsumerGroupHeartbeatRequest, ListGroupsRequest, ListGroupsResponse};
+
+use super::consumers::{T, joins};
 use super::*;
+use crate::Page;
+use crate::group::Filters;
 
 fn list(world: &mut World, states: &[&str], types: &[&str]) -> Vec<(String, String)> {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let request = ListGroupsRequest { states_filter: owned(states), types_filter: owned(types) };
-    match world.answer(5, Request::ListGroups(request)) {
-        Response::ListGroups(response) => {
-            response.groups.into_iter().map(|group| (group.group_id, group.group_state)).collect()
-        }
+    let page = page(world, 5, &request, None);
+    page.listed.into_iter().map(|group| (group.group_id, group.group_state)).collect()
+}
+
+fn page(world: &mut World, version: i16, request: &ListGroupsRequest, after: Option<String>) -> Page<ListedGroup> {
+    let asked = Request::ListGroups { filters: Arc::new(Filters::of_request(request)), after };
+    match world.answer(version, asked) {
+        Response::ListGroups(Ok(page)) => page,
         other => panic!("not a list: {other:?}"),
     }
+}
+
+#[test]
+fn groups_of_both_kinds_are_listed_once_and_in_order_over_all_pages() {
+    let mut world = World::new();
+    world.create(T, "t", 0..1);
+    for number in 0..1200 {
+        let group_id = format!("{number:06}");
+        match number % 3 {
+            0 => drop(world.beat(ConsumerGroupHeartbeatRequest { group_id, ..joins("a", &["t"]) })),
+            _ => drop(world.commit_request(9, OffsetCommitRequest { group_id, ..commit_request("", -1, 1) })),
+        }
+    }
+    let (mut listed, mut pages, mut after) = (Vec::new(), 0, None);
+    loop {
+        let page = page(&mut world, 5, &ListGroupsRequest::default(), after);
+        let response = ListGroupsResponse { groups: page.listed.clone(), ..Default::default() };
+        assert!(response.to_bytes(5).expect("fits").len() <= page.size_bytes + 16);
+        listed.extend(page.listed.into_iter().map(|group| group.group_id));
+        (pages, after) = (pages + 1, page.last);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(listed.into_iter().eq((0..1200).map(|number| format!("{number:06}"))));
+    assert!(pages > 1, "{pages}");
 }
 
 #[test]
@@ -95,10 +131,12 @@ fn a_member_of_a_deleted_group_starts_anew() {
 #[test]
 fn trap_129_while_a_shard_is_loaded_every_request_but_heartbeats_is_told_so() {
     let loading = ErrorCode::CoordinatorLoadInProgress;
-    let Response::ListGroups(list) = Request::ListGroups(ListGroupsRequest::default()).failure(5, loading) else {
+    let Response::ListGroups(list) =
+        Request::ListGroups { filters: Default::default(), after: None }.failure(5, loading)
+    else {
         panic!()
     };
-    assert_eq!(error(list.error_code), loading);
+    assert_eq!(list, Err(loading));
     let ids = || vec!["g".to_owned(), "h".to_owned()];
     let Response::DescribeGroups(groups) = Request::DescribeGroups(ids()).failure(5, loading) else { panic!() };
     assert!(groups.len() == 2 && groups.iter().all(|group| error(group.error_code) == loading));
@@ -129,10 +167,8 @@ fn every_answer_can_be_written_in_every_version_of_its_api() {
         response.to_bytes(version).expect("fits");
     }
     for version in 0..=5 {
-        let Response::ListGroups(response) = world.answer(version, Request::ListGroups(Default::default())) else {
-            panic!()
-        };
-        response.to_bytes(version).expect("fits");
+        let groups = page(&mut world, version, &ListGroupsRequest::default(), None).listed;
+        ListGroupsResponse { groups, ..Default::default() }.to_bytes(version).expect("fits");
         world.leave(version, &[("stranger", None)]).to_bytes(version).expect("fits");
         let request = SyncGroupRequest { protocol_name: Some("sticky".into()), ..sync_request(&id, 11, &[]) };
         let Response::Sync(response) = world.answer(version, Request::Sync(request)) else { panic!() };

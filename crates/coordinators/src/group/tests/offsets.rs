@@ -182,7 +182,7 @@ fn trap_124_and_128_every_answer_names_the_last_record_that_it_knows_of() {
     assert_eq!(written(Request::OffsetFetch { group: group("g"), require_stable: false }), Some(Offset(0)));
     assert_eq!(written(Request::OffsetFetch { group: group("h"), require_stable: false }), None);
     assert_eq!(written(Request::DescribeGroups(vec!["g".into()])), Some(Offset(0)));
-    assert_eq!(written(Request::ListGroups(Default::default())), Some(Offset(0)));
+    assert_eq!(written(Request::ListGroups { filters: Default::default(), after: None }), Some(Offset(0)));
     // A group that is gone is known from its tombstone.
     world.answer(2, Request::DeleteGroups(vec!["g".into()]));
     let event = Event::Request {

@@ -85,6 +85,8 @@ fn whatever_a_log_holds_nothing_panics() {
             world.shard.replay(at, &entry).expect("a sound record");
             world.log.push((at, entry));
             let producer = (i64::from(epoch), epoch);
+            let (filters, _) =
+                Filters::of_request(&ListTransactionsRequest { duration_filter: 1, ..Default::default() });
             let requests = [
                 Request::InitProducerId(init(&id)),
                 Request::InitProducerId(claim(&id, producer)),
@@ -92,9 +94,7 @@ fn whatever_a_log_holds_nothing_panics() {
                 Request::EndTxn(end(&id, producer, false)),
                 Request::EndTxn(end(&id, producer, true)),
                 Request::Describe(vec![id.clone()]),
-                Request::List(Arc::new(
-                    Filters::of_request(&ListTransactionsRequest { duration_filter: 1, ..Default::default() }).0,
-                )),
+                Request::List { filters: Arc::new(filters.clone()), after: None },
             ];
             for request in requests {
                 world.asked += 1;
