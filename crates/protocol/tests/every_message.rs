@@ -2,7 +2,7 @@
 //! take more memory than its frame entitles it to.
 
 use bytes::Bytes;
-use milena_protocol::proof::{Row, rows};
+use milena_protocol::proof::{Row, apis, rows};
 use milena_protocol::wire::{ALLOCATED_FREE_BYTES, ALLOCATED_PER_BYTE};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -71,6 +71,20 @@ proptest! {
     fn random_bytes_never_panic_and_settle(bytes in vec(prop_oneof![3 => 0..4u8, 1 => any::<u8>()], 0..200)) {
         let bytes = Bytes::from(bytes);
         every(|row, version| settles(row, version, bytes.clone()));
+    }
+
+    #[test]
+    fn random_frames_with_headers_never_panic(
+        version in 0..20i16,
+        rest in vec(prop_oneof![3 => 0..4u8, 1 => any::<u8>()], 0..200),
+    ) {
+        for api in apis() {
+            let mut frame = (api.key as i16).to_be_bytes().to_vec();
+            frame.extend(version.to_be_bytes());
+            frame.extend(&rest);
+            let _ = (api.recode_request)(frame.into());
+            let _ = (api.recode_response)(Bytes::copy_from_slice(&rest), version);
+        }
     }
 
     /// A count that many bytes back is the worst that a frame can say: here one is put anywhere into a message, and bytes behind it

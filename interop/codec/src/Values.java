@@ -10,6 +10,7 @@ import org.apache.kafka.common.protocol.types.BoundField;
 import org.apache.kafka.common.protocol.types.CompactArrayOf;
 import org.apache.kafka.common.protocol.types.Field;
 import org.apache.kafka.common.protocol.types.NullableSchema;
+import org.apache.kafka.common.protocol.types.RawTaggedField;
 import org.apache.kafka.common.protocol.types.Schema;
 import org.apache.kafka.common.protocol.types.Struct;
 import org.apache.kafka.common.protocol.types.TaggedFields;
@@ -41,6 +42,13 @@ final class Values {
             value.setClassicMemberMetadata(null);
         }
         return message;
+    }
+
+    /** The message with a tagged field that no version has. */
+    Message withUnknownTag(Message message) {
+        Message newer = message.duplicate();
+        newer.unknownTaggedFields().add(new RawTaggedField(1000 + random.nextInt(1000), bytes()));
+        return newer;
     }
 
     long seed() {
