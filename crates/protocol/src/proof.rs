@@ -83,6 +83,8 @@ pub fn rows() -> Vec<Row> {
 
 /// An API that has a key of ours, with its headers.
 pub struct Api {
+    /// Its key.
+    pub key: ApiKey,
     /// Its request's name in Kafka.
     pub request: &'static str,
     /// Reads a request with its header, and makes a whole frame of what was read.
@@ -93,6 +95,7 @@ pub struct Api {
 
 fn api<R: Request>() -> Api {
     Api {
+        key: R::KEY,
         request: R::NAME,
         recode_request: |frame| recode_request::<R>(frame),
         recode_response: |frame, version| {

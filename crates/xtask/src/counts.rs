@@ -70,6 +70,18 @@ pub(crate) fn result_line(line: &str) -> Option<Count> {
     Some(Count { passed: passed.parse().ok()?, failed: failed.parse().ok()? })
 }
 
+/// What a script's result and its end mean together: without a result, or with one fault, it has failed.
+pub(crate) fn conclude(script: &str, result: Option<Count>, outcome: Result<(), String>) -> Result<(), String> {
+    match result {
+        Some(Count { passed, failed: 0 }) if passed > 0 => outcome,
+        Some(_) => Err(format!("{script} found a fault")),
+        None => {
+            println!("0 passed, 1 failed");
+            Err(format!("{script} ended without a result: {outcome:?}"))
+        }
+    }
+}
+
 fn parse_floor(text: &str) -> Result<BTreeMap<String, usize>, String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let entry = |line: &str| {

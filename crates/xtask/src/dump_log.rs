@@ -59,7 +59,7 @@ pub(crate) fn dump_log(arguments: &[&str]) -> Result<(), String> {
 fn libraries() -> Result<String, String> {
     let root = repository::root();
     let mut command = shell::command(&root, "bash", &["interop/java/libraries"]);
-    command.env("CACHE", repository::target().join("interop"));
+    command.env("CACHE", interop::cache());
     Ok(shell::output(&mut command)?.trim().to_owned())
 }
 

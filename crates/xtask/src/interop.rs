@@ -3,7 +3,7 @@
 //! ask for the node to be killed while it works. A folder with a file `settings` gets a node of its own with these settings,
 //! and takes so long that it is run by name only.
 
-use crate::counts::{self, Count};
+use crate::counts;
 use crate::node::{self, Node, Plan};
 use crate::repository;
 use crate::shell;
@@ -26,7 +26,12 @@ const SHARED_SETTINGS: [&str; 7] = [
 
 /// Where the last run's node kept its data, for `interop dump-log`.
 pub(crate) fn folder() -> PathBuf {
-    repository::target().join("interop/node")
+    cache().join("node")
+}
+
+/// Where the checks keep what they fetch.
+pub(crate) fn cache() -> PathBuf {
+    repository::target().join("interop")
 }
 
 pub(crate) fn interop(arguments: &[&str]) -> Result<(), String> {
@@ -146,7 +151,7 @@ fn run_all(root: &Path, clients: &[&String], broker: &mut Broker) -> Result<(), 
 fn run_client(root: &Path, client: &str, broker: &mut Broker) -> Result<(), String> {
     let script = format!("interop/{client}/run");
     let mut command = shell::command(root, "bash", &[&script, broker.address()]);
-    command.env("CACHE", repository::target().join("interop"));
+    command.env("CACHE", cache());
     if matches!(broker, Broker::Own { .. }) {
         command.env(MAY_BE_KILLED, "yes");
     }
@@ -158,14 +163,7 @@ fn run_client(root: &Path, client: &str, broker: &mut Broker) -> Result<(), Stri
         }
     });
     restarts?;
-    match result {
-        Some(Count { passed, failed: 0 }) if passed > 0 => outcome,
-        Some(_) => Err(format!("{script} found a fault")),
-        None => {
-            println!("0 passed, 1 failed");
-            Err(format!("{script} ended without a result: {outcome:?}"))
-        }
-    }
+    counts::conclude(&script, result, outcome)
 }
 
 #[cfg(test)]

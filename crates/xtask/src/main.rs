@@ -1,5 +1,6 @@
 //! The project's own tasks, started as `cargo xtask NAME`. It depends on none of the other crates: it judges them.
 
+mod codec;
 mod counts;
 mod dump_log;
 mod faults;
@@ -27,6 +28,7 @@ usage: cargo xtask NAME
   interop NAME|all|list [--bootstrap HOST:PORT]
                                     real clients against Milena, or against the broker given
   interop dump-log [DIRECTORY]      Kafka's dump-log reads what the last interop run left behind
+  interop codec [--seed N]          every message at every version, there and back through Kafka's own classes
   twin [replay [FILTER]]            the same requests to Milena and, as recorded, to Apache Kafka
   twin ARGUMENT..                   anything else that milena-twin understands, for example record
   faults kill [--rounds N] [--plant early-ack]
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         ["fix"] => verify::fix(),
         ["tidy"] => tidy::tidy(),
         ["interop", "dump-log", rest @ ..] => dump_log::dump_log(rest),
+        ["interop", "codec", rest @ ..] => codec::codec(rest),
         ["interop", rest @ ..] => interop::interop(rest),
         ["twin", rest @ ..] => twin::twin(rest),
         ["faults", "kill", rest @ ..] => faults::kill::kill(rest),

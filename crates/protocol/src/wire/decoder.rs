@@ -12,6 +12,8 @@ use crate::Uuid;
 pub const ALLOCATED_PER_BYTE: usize = 16;
 /// Decoded values may always take this much, however small the frame.
 pub const ALLOCATED_FREE_BYTES: usize = 64 * 1024;
+/// A replacement character takes three bytes for one, in a string that grows by doubling: so much more than the bytes themselves.
+const REPLACED_PER_BYTE: usize = 3;
 
 /// Reads one frame, front to back.
 #[derive(Debug, Clone)]
@@ -169,7 +171,14 @@ impl Decoder {
         }
         self.need(length)?;
         self.charge(length)?;
-        let text = String::from_utf8_lossy(&self.frame[self.position..self.position + length]).into_owned();
+        let bytes = self.position..self.position + length;
+        let text = match std::str::from_utf8(&self.frame[bytes.clone()]) {
+            Ok(text) => text.to_owned(),
+            Err(_) => {
+                self.charge(length.saturating_mul(REPLACED_PER_BYTE))?;
+                String::from_utf8_lossy(&self.frame[bytes]).into_owned()
+            }
+        };
         self.position += length;
         Ok(Some(text))
     }
@@ -284,6 +293,14 @@ mod tests {
         let read = |mut decoder: Decoder| decoder.array(false, |element| Ok(i64::from(element.i8()?)));
         assert_eq!(read(Decoder::new(frame.clone()).within(32)), Ok(vec![1, 2, 3, 4]));
         assert_eq!(read(Decoder::new(frame).within(31)), Err(DecodeError::TooMuch));
+    }
+
+    #[test]
+    fn replaced_characters_count_with_the_memory_that_they_take() {
+        let frame = Bytes::from_static(&[0, 4, 0xff, 0xff, 0xff, 0xff]);
+        let read = |allowed| Decoder::new(frame.clone()).within(allowed).string(false);
+        assert_eq!(read(16), Ok("\u{fffd}".repeat(4)));
+        assert_eq!(read(15), Err(DecodeError::TooMuch));
     }
 
     #[test]
