@@ -8,7 +8,7 @@ for, or `both`, and
 
     fails   it must fail, for the reason that follows: one that passes must be taken from the list
     skips   librdkafka leaves it out by itself
-    varies  it passes or fails by chance with Apache Kafka too: it has three attempts, and one of them must pass
+    varies  it passes or fails by chance with Apache Kafka too: it has six attempts, and one of them must pass
 
 The environment narrows a run down: `TESTS=0045,0113` and `PROTOCOLS=consumer`. Each number leaves its log in $CACHE. A few tests start
 Kafka's own programs from $KAFKA_PATH.
@@ -20,12 +20,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 # A number that takes longer hangs: librdkafka's own limits are shorter.
-SECONDS_MAX = 900
-ATTEMPTS_MAX = 3
+SECONDS_MAX = 1800
+ATTEMPTS_MAX = 6
 # As librdkafka's own runs against a broker have it.
 TIMEOUT_MULTIPLIER = 2
 BROKER_VERSION = "4.3.1"
@@ -78,16 +77,15 @@ class Runner:
             f"bootstrap.servers={broker}\ntest.topic.random=true\ntest.timeout.multiplier={TIMEOUT_MULTIPLIER}\n"
         )
 
-    def log(self, number):
-        return self.work / f"{self.protocol}-{number}.log"
-
-    def run(self, number, subtests):
-        """Runs the tests of a number that need a broker: what became of each by name, and how the program ended."""
-        report = self.work / "report.json"
+    def run(self, number, part, attempt=1):
+        """Runs those tests of a number that need a broker, or the part of them that is named so."""
+        words = [self.protocol, number, part, str(attempt) if attempt > 1 else ""]
+        log = self.work / ("-".join(word for word in words if word) + ".log")
+        report = log.with_suffix(".json")
         report.unlink(missing_ok=True)
         given = {
             "TESTS": number,
-            "SUBTESTS": subtests,
+            "SUBTESTS": part,
             "TEST_SCENARIO": self.scenario,
             "TEST_CONSUMER_GROUP_PROTOCOL": self.protocol,
             "TEST_KAFKA_VERSION": BROKER_VERSION,
@@ -99,34 +97,52 @@ class Runner:
         # On CI librdkafka leaves tests out; and an empty name is none to it.
         inherited = {name: value for name, value in os.environ.items() if name not in ("CI", "SUBTESTS")}
         environment = inherited | {name: value for name, value in given.items() if value}
-        with open(self.log(number), "w") as log:
-            command = ["./test-runner", "-p1", "-L"]
+        with open(log, "w") as output:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
+                ["./test-runner", "-p1", "-L"],
+                cwd=self.folder, env=environment, stdout=output, stderr=output, start_new_session=True,
             )
             try:
                 ending = process.wait(SECONDS_MAX)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                ending = f"not ended after {SECONDS_MAX} s"
+                ending = f"nothing for {SECONDS_MAX} s"
+        return Outcome(log, report, part, ending)
+
+
+class Outcome:
+    """What one start of the test-runner left behind."""
+
+    def __init__(self, log, report, part, ending):
+        self.log = log
         try:
-            tests = json.loads(report.read_text())["tests"]
+            self.tests = json.loads(report.read_text())["tests"]
         except (OSError, ValueError):
-            tests = {}
-        return tests, ending
+            self.tests = {}
+        text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace"))
+        self.lines = [line.strip() for line in text.splitlines() if line.strip()]
+        self.fault = ""
+        if part and not any(part in line and ": PASS" in line for line in self.lines):
+            # A name that no part has lets everything pass.
+            self.fault = f"no part {part} passed"
+        elif ending != 0 and "FAILED" not in {test["state"] for test in self.tests.values()}:
+            # Threads or memory that a test left behind, or an end without a report.
+            self.fault = f"the test-runner ended with {ending}"
 
-    def lines(self, number):
-        text = self.log(number).read_text(errors="replace")
-        return [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if line.strip()]
+    def state(self, name):
+        state = self.tests.get(name, {}).get("state", "no report")
+        return self.fault if state == "PASSED" and self.fault else state
 
-    def complaint(self, number):
-        """The lines of a number's log that say what failed first."""
-        lines = self.lines(number)
-        for index, line in enumerate(lines):
-            if line.startswith('### Test "'):
-                return " ".join(lines[index : index + 2])[:400]
-        return " ".join(lines[-2:])[:400]
+    def seconds(self, name):
+        return self.tests.get(name, {}).get("duration", 0)
+
+    def complaint(self, name):
+        """The lines that say what failed first, or why it was left out."""
+        for index, line in enumerate(self.lines):
+            if re.search(rf'### Test "{name}\b|{name}\b.*SKIPPING TEST', line):
+                return " ".join(self.lines[index : index + 2])[:400]
+        return " ".join(self.lines[-2:])[:400]
 
 
 class Tally:
@@ -134,44 +150,44 @@ class Tally:
         self.passed = self.failed = self.expected = self.skipped = 0
 
 
-def judge(runner, tests, subtests, expected, tally):
-    """Runs the tests that share a number, again for those alone that fail by chance, and counts each."""
-    number = tests[0].number
-    found, ending = runner.run(number, subtests)
-    complaint = runner.complaint(number)
-    # A filter that names no part lets everything pass.
-    empty = subtests and not any("[ do_test_" in line and "PASS" in line for line in runner.lines(number))
-    states = {test.name: found.get(test.name, {}).get("state", "no report") for test in tests}
-    seconds = {test.name: found.get(test.name, {}).get("duration", 0) for test in tests}
+def judge(runner, tests, part, expected, tally):
+    """Runs the tests that share a number, again for those that fail by chance, and counts each."""
+    first = runner.run(tests[0].number, part)
+    outcomes = {test.name: first for test in tests}
     attempts = 1
     while attempts < ATTEMPTS_MAX:
-        again = [name for name, state in states.items() if state != "PASSED" and expected.get(name, ("",))[0] == "varies"]
-        if not again:
+        unlucky = [
+            name for name, outcome in outcomes.items()
+            if expected.get(name, ("",))[0] == "varies" and outcome.state(name) != "PASSED"
+        ]
+        if not unlucky:
             break
         attempts += 1
-        found, ending = runner.run(number, subtests)
-        states |= {name: found.get(name, {}).get("state", "no report") for name in again}
-    # Then nothing failed that was counted, and yet something did: threads or memory that a test left behind.
-    unclean = ending != 0 and "FAILED" not in {test.get("state") for test in found.values()}
-
+        outcome = runner.run(tests[0].number, part, attempts)
+        outcomes |= {name: outcome for name in unlucky}
     for test in tests:
-        state, (kind, reason) = states[test.name], expected.get(test.name, ("", ""))
-        if state == "PASSED" and kind in ("", "varies") and not unclean and not empty:
-            tally.passed += 1
-            word, remark = "ok", f": attempt {attempts}" if kind == "varies" and attempts > 1 else ""
-        elif state == "SKIPPED" and kind == "skips":
-            tally.skipped += 1
-            word, remark = "skips", f": {reason}"
-        elif state not in ("PASSED", "SKIPPED") and kind == "fails":
-            tally.expected += 1
-            word, remark = "fails", f": {reason}"
-        else:
-            tally.failed += 1
-            stale = f"expected.txt says that it {kind}; " if kind in ("fails", "skips") else ""
-            ended = f"ended with {ending}, " if unclean else "has no such part, " if empty else ""
-            word, remark = "FAILED", f": {stale}{ended}{state}: {complaint} (log: {runner.log(number)})"
-        part = f" {subtests}" if subtests else ""
-        print(f"{word:6s} {test.name}{part} {runner.protocol} ({seconds[test.name]:.1f} s){remark}", flush=True)
+        outcome, (kind, reason) = outcomes[test.name], expected.get(test.name, ("", ""))
+        word, remark = verdict(outcome, test.name, kind, reason, tally)
+        if outcome is not first:
+            remark = f": attempt {attempts}{remark}"
+        shown = f"{test.name} {part}" if part else test.name
+        print(f"{word:6s} {shown} {runner.protocol} ({outcome.seconds(test.name):.1f} s){remark}", flush=True)
+
+
+def verdict(outcome, name, kind, reason, tally):
+    state = outcome.state(name)
+    if state == "PASSED" and kind in ("", "varies"):
+        tally.passed += 1
+        return "ok", ""
+    if state == "SKIPPED" and kind == "skips":
+        tally.skipped += 1
+        return "skips", f": {reason}"
+    if state not in ("PASSED", "SKIPPED") and kind == "fails":
+        tally.expected += 1
+        return "fails", f": {reason}"
+    tally.failed += 1
+    stale = f"expected.txt says that it {kind}; " if kind in ("fails", "skips") else ""
+    return "FAILED", f": {stale}{state}: {outcome.complaint(name)} (log: {outcome.log})"
 
 
 def main():
@@ -190,11 +206,11 @@ def main():
     for protocol in protocols:
         expected = expectations(suite, protocol)
         runner = Runner(folder, broker, suite, scenario, protocol)
-        for number, *subtests in chosen:
+        for number, *part in chosen:
             tests = [test for test in known if test.number == number]
             if not tests:
                 sys.exit(f"librdkafka has no test {number} that needs a broker in the scenario {scenario}")
-            judge(runner, tests, " ".join(subtests), expected, tally)
+            judge(runner, tests, " ".join(part), expected, tally)
     print(f"{tally.expected} fail as expected, {tally.skipped} are left out by librdkafka itself")
     print(f"{tally.passed} passed, {tally.failed} failed")
     sys.exit(1 if tally.failed else 0)

@@ -69,9 +69,9 @@ librdkafka_test_runner() {
     if [ ! -x "$sources/tests/test-runner" ]; then
         need g++
         need make
-        # Without one of these libraries configure would leave codecs and tests out in silence: it must fail instead.
-        # Debian's names: zlib1g-dev, libzstd-dev, libssl-dev, libcurl4-openssl-dev, libsasl2-dev.
-        if ! (cd "$sources" && ./configure --enable-zlib --enable-zstd --enable-ssl --enable-curl --enable-gssapi &&
+        # Without one of these libraries codecs and tests would be left out in silence: building must fail instead.
+        # Debian's names: zlib1g-dev, libzstd-dev, libssl-dev, libcurl4-openssl-dev, libsasl2-dev, rapidjson-dev.
+        if ! (cd "$sources" && CXXFLAGS=-DWITH_RAPIDJSON=1 ./configure --enable-zlib --enable-zstd --enable-ssl --enable-curl --enable-gssapi &&
             make -j 2 -C src && make -j 2 -C src-cpp && make -j 2 -C tests test-runner) > "$sources/build.log" 2>&1; then
             tail -n 30 "$sources/build.log" >&2
             return 1
@@ -80,7 +80,7 @@ librdkafka_test_runner() {
     echo "$sources/tests"
 }
 
-# kafka_release: prints a folder with what those who ask for an installed Apache Kafka use of it: its libraries, and two of its scripts.
+# kafka_release: prints a folder with what is asked of an installed Apache Kafka: its libraries, and three of its scripts.
 kafka_release() {
     local libraries release=$CACHE/kafka-release
     libraries=$(bash "$interop/java/libraries")
@@ -91,10 +91,11 @@ kafka_release() {
 libs=$(cd "$(dirname "$0")/../libs" && pwd)
 exec java -Xmx256m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "${CLASSPATH:+$CLASSPATH:}$libs/*" "$@"
 END
-    cat > "$release/bin/kafka-topics.sh" << 'END'
-#!/usr/bin/env bash
-exec "$(dirname "$0")/kafka-run-class.sh" org.apache.kafka.tools.TopicCommand "$@"
-END
+    local script
+    for script in topics:TopicCommand acls:AclCommand; do
+        printf '#!/usr/bin/env bash\nexec "$(dirname "$0")/kafka-run-class.sh" org.apache.kafka.tools.%s "$@"\n' "${script#*:}" \
+            > "$release/bin/kafka-${script%:*}.sh"
+    done
     chmod +x "$release"/bin/*.sh
     echo "$release"
 }
