@@ -75,6 +75,9 @@ impl From<Error> for Failure {
 
 /// What to do about it, where we know.
 fn advice(error: &Error) -> &'static str {
+    if matches!(error, Error::Unreached { .. }) {
+        return "give the broker an address that can be reached from here, in its advertised.listeners";
+    }
     if error.is_unreachable() {
         return "start a broker with `milena server`, or name another one with --bootstrap";
     }

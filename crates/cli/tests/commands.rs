@@ -299,3 +299,21 @@ fn the_demo_sends_the_users_events_and_tells_bad_lines() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("line 2: "), "{message}");
 }
+
+#[test]
+fn an_advertised_address_that_nobody_reaches_is_told_at_once() {
+    // Behind the one door is nobody, behind the other nobody ever answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_address = silent.local_addr().unwrap().to_string();
+    let all = [&["topic", "list"][..], &["produce", "t"], &["consume", "t"], &["config", "describe", "--brokers"]];
+    for (address, commands) in [("127.0.0.1:1", &all[..]), (&silent_address, &all[..1])] {
+        let server = Server::start_with(&[&format!("advertised.listeners=PLAINTEXT://{address}")]);
+        for command in commands {
+            let started = std::time::Instant::now();
+            let (code, message) = failure(&server.run_with(command, ""));
+            assert!(code == 3 && message.contains(&format!("{address} (broker 1)")), "{code}: {message}");
+            assert!(message.contains(&server.address) && message.contains("advertised.listeners"), "{message}");
+            assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+        }
+    }
+}
