@@ -48,6 +48,21 @@ pub(crate) enum Command {
     Bench(bench::Command),
 }
 
+impl Command {
+    /// The commands that speak to no broker.
+    pub(crate) const WITHOUT_BROKER: [&str; 3] = ["server", "format", "docs"];
+
+    /// Which of them it is.
+    pub(crate) fn name_without_broker(&self) -> Option<&'static str> {
+        match self {
+            Command::Server(_) => Some("server"),
+            Command::Format(_) => Some("format"),
+            Command::Docs(_) => Some("docs"),
+            _ => None,
+        }
+    }
+}
+
 /// Does it.
 pub(crate) async fn run(command: Command, target: &Target, output: &Output) -> Result<(), Failure> {
     match command {

@@ -29,6 +29,7 @@ impl Target {
         settings.creates_topics = creates_topics;
         settings.topic_timeout = if creates_topics { TOPIC_CREATION_TIMEOUT } else { TOPIC_TIMEOUT };
         settings.operation_timeout = OPERATION_TIMEOUT;
+        settings.contact_timeout = CONTACT_TIMEOUT;
         settings.connection.client_id = "milena-cli".to_owned();
         Ok(Cluster::connect(settings).await?)
     }
@@ -38,6 +39,8 @@ impl Target {
 const BOOTSTRAP: &str = "127.0.0.1:9092";
 /// How long a person waits for a command.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long for a broker at the address that it advertises.
+const CONTACT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long for a topic that is not there.
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long for one that is created at first use.

@@ -29,6 +29,7 @@ use crate::commands::server;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::node;
+use crate::numbers;
 use crate::output::Output;
 use crate::stop::Stop;
 use figures::{Display, Figures};
@@ -43,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     input: Option<String>,
     /// How many events to make up
-    #[arg(short = 'n', long, default_value_t = 300_000, conflicts_with = "input")]
+    #[arg(short = 'n', long, default_value_t = 300_000, conflicts_with = "input", allow_negative_numbers = true, value_parser = numbers::positive::<u64>)]
     events: u64,
     /// How many made-up events to send in a second; 0 is as fast as it goes
     #[arg(long, default_value_t = 60_000, conflicts_with = "input")]

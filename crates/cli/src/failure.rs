@@ -29,6 +29,17 @@ impl Failure {
         Failure::Usage(what.to_string())
     }
 
+    /// A file that the command line names and that cannot be read: as if it made no sense.
+    pub(crate) fn unreadable(path: impl fmt::Display, error: &io::Error) -> Failure {
+        let reason = match error.kind() {
+            io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+            io::ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::Usage(format!("cannot read {path}: {reason}"))
+    }
+
     /// From a file or stream, with its name.
     pub(crate) fn io(what: impl fmt::Display, error: &io::Error) -> Failure {
         match error.kind() {
@@ -75,6 +86,9 @@ impl From<Error> for Failure {
 
 /// What to do about it, where we know.
 fn advice(error: &Error) -> &'static str {
+    if matches!(error, Error::Unreached { .. }) {
+        return "give the broker an address that can be reached from here, in its advertised.listeners";
+    }
     if error.is_unreachable() {
         return "start a broker with `milena server`, or name another one with --bootstrap";
     }

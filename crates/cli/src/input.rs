@@ -47,7 +47,7 @@ fn open(path: &str) -> Result<(String, Box<dyn BufRead + Send>), Failure> {
     if path == "-" {
         return Ok(("stdin".to_owned(), Box::new(BufReader::new(io::stdin()))));
     }
-    let file = File::open(path).map_err(|error| Failure::io(format!("cannot read {path}"), &error))?;
+    let file = File::open(path).map_err(|error| Failure::unreadable(path, &error))?;
     Ok((path.to_owned(), Box::new(BufReader::new(file))))
 }
 
@@ -93,7 +93,7 @@ fn read(path: &str, mut source: Box<dyn BufRead + Send>, queue: &Queue) -> Optio
                 queue.put(number, bytes)?;
             }
             Err(error) => {
-                queue.sender.blocking_send(Err(Failure::io(format!("cannot read {path}"), &error))).ok();
+                queue.sender.blocking_send(Err(Failure::unreadable(path, &error))).ok();
                 return None;
             }
         }

@@ -8,7 +8,9 @@ mod demo;
 mod failure;
 mod input;
 mod latencies;
+mod names;
 mod node;
+mod numbers;
 mod output;
 mod pairs;
 mod scope;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use commands::Command;
 use connect::Target;
@@ -44,8 +46,11 @@ struct Arguments {
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with 2; help and version with 0.
-    let arguments = Arguments::parse();
+    let arguments = parse();
     start_logging(&arguments.command);
+    if let (Some(name), true) = (arguments.command.name_without_broker(), arguments.bootstrap.is_some()) {
+        return Failure::usage(format!("`milena {name}` speaks to no broker: leave --bootstrap out")).report();
+    }
     let target = Target { bootstrap: arguments.bootstrap };
     let output = Output::new(arguments.output);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -59,6 +64,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// The command line. Where no broker is spoken to, help does not offer to name one.
+fn parse() -> Arguments {
+    let mut command = Arguments::command();
+    for name in Command::WITHOUT_BROKER {
+        let hidden = clap::Arg::new("bootstrap").short('b').long("bootstrap").hide(true);
+        command = command.mut_subcommand(name, |subcommand| subcommand.arg(hidden));
+    }
+    Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 /// Logs go to stderr. A server tells what it does, a command only what is wrong; `MILENA_LOG` says otherwise.

@@ -161,7 +161,7 @@ fn a_reset_says_what_keeps_it_from_its_work() {
     let (code, message) = refused(&["--shift-by", "1", "--topic", "t"]);
     assert!(code == 1 && message.contains("--to-earliest"), "{message}");
     let (code, message) = refused(&["--from-file", "/nowhere"]);
-    assert!(code == 1 && message.contains("/nowhere"), "{message}");
+    assert!(code == 2 && message.contains("/nowhere: there is no such file"), "{message}");
     let both = server.run_with(&["group", "reset", "g", "--to-earliest", "--execute", "--dry-run"], "");
     assert_eq!(both.status.code(), Some(2));
 }
@@ -298,4 +298,98 @@ fn the_demo_sends_the_users_events_and_tells_bad_lines() {
     assert_eq!((&summary["received"], &summary["bad_lines"]), (&Value::from(2), &Value::from(1)));
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("line 2: "), "{message}");
+}
+
+#[test]
+fn an_advertised_address_that_nobody_reaches_is_told_at_once() {
+    // Behind the one door is nobody, behind the other nobody ever answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_address = silent.local_addr().unwrap().to_string();
+    let all = [&["topic", "list"][..], &["produce", "t"], &["consume", "t"], &["config", "describe", "--brokers"]];
+    for (address, commands) in [("127.0.0.1:1", &all[..]), (&silent_address, &all[..1])] {
+        let server = Server::start_with(&[&format!("advertised.listeners=PLAINTEXT://{address}")]);
+        for command in commands {
+            let started = std::time::Instant::now();
+            let (code, message) = failure(&server.run_with(command, ""));
+            assert!(code == 3 && message.contains(&format!("{address} (broker 1)")), "{code}: {message}");
+            assert!(message.contains(&server.address) && message.contains("advertised.listeners"), "{message}");
+            assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+        }
+    }
+}
+
+#[test]
+fn options_that_make_no_sense_are_told_before_anybody_is_asked() {
+    let told = |arguments: &[&str]| {
+        let output = milena().args(arguments).args(["-b", "127.0.0.1:1"]).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        message
+    };
+    let least_one = [
+        &["consume", "t", "-n", "-1"][..],
+        &["consume", "t", "-n", "0"],
+        &["topic", "create", "t", "--partitions", "0"],
+        &["topic", "create", "t", "--replication-factor", "-1"],
+        &["topic", "alter", "t", "--partitions", "-1"],
+        &["bench", "produce", "t", "-n", "0"],
+    ];
+    for arguments in least_one {
+        assert!(told(arguments).contains("it must be at least 1"), "{arguments:?}");
+    }
+    assert!(told(&["produce", "t", "-p", "-1"]).contains("it must be at least 0"));
+    assert!(told(&["consume", "t", "-n", "many"]).contains("it is no whole number"));
+    for topic in ["", "a b", ".."] {
+        for command in
+            [&["topic", "create"][..], &["topic", "delete"], &["produce"], &["consume"], &["bench", "produce"]]
+        {
+            assert!(told(&[command, &[topic]].concat()).contains("a topic's name has"), "{command:?} {topic}");
+        }
+    }
+    for command in [&["group", "describe", ""][..], &["group", "delete", ""], &["consume", "t", "--group", ""]] {
+        assert!(told(command).contains("an id is not empty"), "{command:?}");
+    }
+}
+
+#[test]
+fn files_that_are_not_there_are_wrong_usage_whoever_wants_them() {
+    let wanting = [
+        &["produce", "t", "/nowhere"][..],
+        &["topic", "delete-records", "--file", "/nowhere"],
+        &["group", "reset", "g", "--from-file", "/nowhere"],
+        &["demo", "--input", "/nowhere"],
+    ];
+    let server = Server::start();
+    for arguments in wanting {
+        let (code, message) = failure(&server.run_with(arguments, ""));
+        assert_eq!(
+            (code, message.as_str()),
+            (2, "error: cannot read /nowhere: there is no such file\n"),
+            "{arguments:?}"
+        );
+    }
+    for command in ["server", "format"] {
+        let (code, message) = failure(&milena().args([command, "--config", "/nowhere"]).output().unwrap());
+        assert_eq!((code, message.as_str()), (2, "error: cannot read /nowhere: there is no such file\n"), "{command}");
+    }
+}
+
+#[test]
+fn commands_that_speak_to_no_broker_do_not_take_one() {
+    for command in ["server", "format", "docs"] {
+        let help = stdout(&milena().args([command, "--help"]).output().unwrap());
+        assert!(!help.contains("--bootstrap"), "{help}");
+    }
+    let (code, message) = failure(&milena().args(["docs", "--json", "-b", "127.0.0.1:1"]).output().unwrap());
+    assert!(code == 2 && message.contains("speaks to no broker"), "{code}: {message}");
+    assert!(stdout(&milena().args(["topic", "list", "--help"]).output().unwrap()).contains("--bootstrap"));
+}
+
+#[test]
+fn a_place_to_listen_at_that_is_none_is_told_in_words() {
+    for (place, told) in [("nonsense", "must be HOST:PORT"), ("127.0.0.1:99999", "is no port")] {
+        let output = milena().args(["server", "--listen", place]).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && message.contains(told), "{message}");
+    }
 }

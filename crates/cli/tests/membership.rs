@@ -37,8 +37,23 @@ fn a_member_that_slept_through_its_session_joins_again_and_goes_on() {
     assert_eq!(code, Some(0), "{told}");
     assert_eq!(told.lines().count(), 1, "{told}");
     assert!(told.starts_with("note: the group went on without this member"), "{told}");
-    let stored: Value = serde_json::from_str(&server.run(&["group", "describe", "g", "--output", "json"])).unwrap();
-    assert_eq!(stored["partitions"][0]["committed_offset"], 2);
+    assert_eq!(describe(&server)["partitions"][0]["committed_offset"], 2);
+}
+
+#[test]
+fn where_a_member_began_is_stored_when_its_partitions_are_taken_before_it_read_anything() {
+    let server = Server::start_with(&["group.min.session.timeout.ms=1000"]);
+    server.run(&["topic", "create", "t", "--partitions", "1"]);
+    stdout(&server.run_with(&["produce", "t"], "before\n"));
+    let _first = Member::start(&server, &["--session-timeout-ms", "1500"]);
+    wait_until(|| describe(&server)["partitions"][0]["member"].is_string());
+    let _second = Member::start(&server, &["--session-timeout-ms", "1500"]);
+    wait_until(|| members(&server) == 2 && describe(&server)["state"] == "Stable");
+    assert_eq!(
+        describe(&server)["partitions"][0]["committed_offset"],
+        1,
+        "sooner than offsets are stored by the clock"
+    );
 }
 
 #[test]
@@ -52,8 +67,13 @@ fn a_session_that_the_broker_does_not_allow_is_told_with_what_it_does() {
 
 /// How many members group `g` has.
 fn members(server: &Server) -> u64 {
-    let described = server.run(&["group", "describe", "g", "--output", "json"]);
-    serde_json::from_str::<Value>(&described).unwrap()["members"].as_u64().unwrap()
+    describe(server)["members"].as_u64().unwrap_or(0)
+}
+
+/// Null before there is such a group.
+fn describe(server: &Server) -> Value {
+    let described = server.run_with(&["group", "describe", "g", "--output", "json"], "");
+    serde_json::from_slice(&described.stdout).unwrap_or_default()
 }
 
 fn wait_until(is_so: impl Fn() -> bool) {

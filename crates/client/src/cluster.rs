@@ -2,7 +2,10 @@
 //! transactional id, with one connection per broker and purpose. What the cluster said last is kept as a [`View`]; it is asked again
 //! when it is old, when a topic is missing in it, and when a broker says that it is wrong.
 
+mod contact;
 mod retry;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::BTreeMap;
@@ -29,6 +32,8 @@ pub struct ClusterSettings {
     pub dialer: Arc<dyn Dial>,
     /// How each connection behaves.
     pub connection: ConnectionSettings,
+    /// How long a broker that was named by another one is dialled before somebody else is tried.
+    pub contact_timeout: Duration,
     /// The first pause before a retry (`retry.backoff.ms`); each further one is twice as long.
     pub retry_backoff: Duration,
     /// The longest pause before a retry (`retry.backoff.max.ms`).
@@ -50,6 +55,7 @@ impl ClusterSettings {
             bootstrap,
             dialer: Arc::new(TcpDialer),
             connection: ConnectionSettings::default(),
+            contact_timeout: Duration::from_secs(10),
             retry_backoff: Duration::from_millis(100),
             retry_backoff_max: Duration::from_secs(1),
             operation_timeout: Duration::from_secs(60),
@@ -104,6 +110,8 @@ struct Shared {
     settings: ClusterSettings,
     view: Mutex<(Arc<View>, Instant)>,
     slots: Mutex<BTreeMap<(NodeId, Lane), Slot>>,
+    /// Brokers that [`Cluster::any`] could not reach, and when it tried.
+    unreached: Mutex<BTreeMap<NodeId, Instant>>,
     coordinators: Mutex<BTreeMap<(Coordinated, String), NodeId>>,
     consumers: AtomicU64,
 }
@@ -112,18 +120,22 @@ struct Shared {
 type Slot = Arc<AsyncMutex<Option<Connection>>>;
 
 impl Cluster {
-    /// Asks the bootstrap brokers, one after the other, until one answers.
+    /// Asks the bootstrap brokers, one after the other, until one answers. Errors with [`Error::Unreached`] if none of the
+    /// brokers that it names can be reached: everything else would wait for them in vain.
     pub async fn connect(settings: ClusterSettings) -> Result<Cluster, Error> {
         let cluster = Cluster {
             shared: Arc::new(Shared {
                 settings,
                 view: Mutex::new((Arc::default(), Instant::now())),
                 slots: Mutex::default(),
+                unreached: Mutex::default(),
                 coordinators: Mutex::default(),
                 consumers: AtomicU64::new(0),
             }),
         };
-        cluster.refresh(Topics::Named(&[])).await?;
+        let bootstrap = cluster.any().await?;
+        cluster.refresh_from(&bootstrap, Topics::Named(&[])).await?;
+        cluster.contact(bootstrap.address()).await?;
         Ok(cluster)
     }
 
@@ -179,6 +191,10 @@ impl Cluster {
 
     /// Asks once, whoever answers. Topics that were not asked for stay as they were known.
     pub(crate) async fn refresh(&self, topics: Topics<'_>) -> Result<Arc<View>, Error> {
+        self.refresh_from(&self.any().await?, topics).await
+    }
+
+    async fn refresh_from(&self, broker: &Connection, topics: Topics<'_>) -> Result<Arc<View>, Error> {
         let named =
             |name: &String| metadata_request::MetadataRequestTopic { name: Some(name.clone()), ..Default::default() };
         let request = MetadataRequest {
@@ -189,7 +205,7 @@ impl Cluster {
             allow_auto_topic_creation: self.shared.settings.creates_topics && matches!(topics, Topics::Named(_)),
             ..Default::default()
         };
-        let response = self.any().await?.call(&request).await?;
+        let response = broker.call(&request).await?;
         Error::check(response.error_code, || "the cluster's metadata".to_owned())?;
         let mut kept = self.shared.view.lock().unwrap_or_else(PoisonError::into_inner);
         let view = Arc::new(match topics {
@@ -198,29 +214,6 @@ impl Cluster {
         });
         *kept = (Arc::clone(&view), Instant::now());
         Ok(view)
-    }
-
-    /// A connection to whichever broker answers: a known one, else one of the bootstrap brokers.
-    pub(crate) async fn any(&self) -> Result<Connection, Error> {
-        let view = self.view();
-        for node in view.brokers.keys() {
-            match self.connection(*node, Lane::Requests).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => tracing::debug!(%node, %error, "trying the next broker"),
-            }
-        }
-        let settings = &self.shared.settings;
-        let mut last = None;
-        for address in &settings.bootstrap {
-            match Connection::open(&*settings.dialer, address, settings.connection.clone()).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(error),
-            }
-        }
-        match last {
-            Some(last) => Err(Error::NoBroker { tried: settings.bootstrap.clone(), last }),
-            None => Err(Error::Misuse("a cluster needs at least one bootstrap address")),
-        }
     }
 
     /// The connection to one broker for one purpose, opened if need be.
@@ -261,6 +254,10 @@ impl Cluster {
             Some(node) => Ok(node),
             None => self.find_coordinator(what, key).await,
         }
+    }
+
+    fn unreached(&self) -> MutexGuard<'_, BTreeMap<NodeId, Instant>> {
+        self.shared.unreached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn coordinators(&self) -> MutexGuard<'_, BTreeMap<(Coordinated, String), NodeId>> {

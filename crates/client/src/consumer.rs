@@ -298,7 +298,8 @@ impl Consumer {
     }
 
     /// The positions of assigned partitions, as far as they are not stored for the group yet: also of those from which
-    /// nothing was read, for a group that stores nothing there would begin by its reset policy the next time.
+    /// nothing was read, for a group that stores nothing there would begin by its reset policy the next time. After
+    /// [`Event::Revoked`] those of its partitions are among them, until [`Consumer::next`] is called again.
     pub fn uncommitted(&self) -> BTreeMap<TopicPartition, Offset> {
         self.positions.uncommitted()
     }
@@ -357,6 +358,7 @@ impl Consumer {
     /// Lets the group take its next step, if it has one to take.
     async fn follow_group(&mut self) -> Result<Option<Event>, Error> {
         let Some(group) = &mut self.group else { return Ok(None) };
+        self.positions.go_on();
         match group.step().await? {
             Step::Stay => Ok(None),
             Step::Assigned(partitions) => {
@@ -375,6 +377,7 @@ impl Consumer {
             }
             Step::Lost => {
                 let lost = self.positions.stop();
+                self.positions.go_on();
                 Ok(Some(Event::Lost(lost)).filter(|event| *event != Event::Lost(Vec::new())))
             }
         }

@@ -18,6 +18,20 @@ pub enum Error {
         #[source]
         last: TransportError,
     },
+    /// A broker answered, but of those that it named none could be reached.
+    #[error(
+        "{bootstrap} answers, but the cluster's brokers cannot be reached where it says they are, {}: {}",
+        places(brokers),
+        cause(last)
+    )]
+    Unreached {
+        /// Who answered.
+        bootstrap: Address,
+        /// Whom it named, and where.
+        brokers: Vec<(NodeId, Address)>,
+        /// Why the last of them was not reached.
+        last: Box<Error>,
+    },
     /// A request got no answer that can be used.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -126,7 +140,7 @@ impl Error {
     /// Whether no connection could be made, as opposed to a request that failed.
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Error::NoBroker { .. } | Error::Transport(TransportError::Connect { .. }) => true,
+            Error::NoBroker { .. } | Error::Unreached { .. } | Error::Transport(TransportError::Connect { .. }) => true,
             Error::Deadline { last, .. } => last.is_unreachable(),
             _ => false,
         }
@@ -153,7 +167,8 @@ impl Error {
             Error::Transport(transport) => transport.is_retriable(),
             Error::Refused { code, .. } => code.is_retriable(),
             Error::Missing { .. } => true,
-            Error::Deadline { .. }
+            Error::Unreached { .. }
+            | Error::Deadline { .. }
             | Error::Batch { .. }
             | Error::RecordTooLarge { .. }
             | Error::NoSuchPartition { .. }
@@ -178,4 +193,16 @@ fn brokers(known: &[NodeId]) -> String {
 
 fn list(addresses: &[Address]) -> String {
     addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn places(brokers: &[(NodeId, Address)]) -> String {
+    brokers.iter().map(|(node, address)| format!("{address} (broker {node})")).collect::<Vec<_>>().join(", ")
+}
+
+/// The reason alone where the address has been told already.
+fn cause(error: &Error) -> String {
+    match error {
+        Error::Transport(TransportError::Connect { reason, .. }) => reason.to_string(),
+        other => other.to_string(),
+    }
 }

@@ -17,6 +17,7 @@ use crate::connect::Target;
 use crate::failure::Failure;
 use crate::latencies::Latencies;
 use crate::output::Output;
+use crate::{names, numbers};
 
 /// Measure how fast records go in and come out
 #[derive(clap::Subcommand)]
@@ -24,18 +25,19 @@ pub(crate) enum Command {
     /// Send records of random bytes
     Produce {
         /// Where they go; it is created at first use if the broker allows that
+        #[arg(value_parser = names::topic)]
         topic: String,
         /// How many
-        #[arg(short = 'n', long, default_value_t = 1_000_000)]
+        #[arg(short = 'n', long, default_value_t = 1_000_000, allow_negative_numbers = true, value_parser = numbers::positive::<u64>)]
         records: u64,
         /// How large each value is, in bytes
-        #[arg(short, long, default_value_t = 100)]
+        #[arg(short, long, default_value_t = 100, allow_negative_numbers = true, value_parser = numbers::natural::<usize>)]
         size: usize,
         /// How many in a second at most; 0 is as fast as it goes
-        #[arg(short, long, default_value_t = 0)]
+        #[arg(short, long, default_value_t = 0, allow_negative_numbers = true, value_parser = numbers::natural::<u64>)]
         rate: u64,
         /// How large a batch grows, in bytes
-        #[arg(long, default_value_t = 64 * 1024)]
+        #[arg(long, default_value_t = 64 * 1024, allow_negative_numbers = true, value_parser = numbers::positive::<usize>)]
         batch_bytes: usize,
         /// How long a batch waits for more records
         #[arg(long, default_value_t = 5)]
@@ -47,9 +49,10 @@ pub(crate) enum Command {
     /// Read records from the beginning
     Consume {
         /// Where they are from
+        #[arg(value_parser = names::topic)]
         topic: String,
         /// How many
-        #[arg(short = 'n', long, default_value_t = 1_000_000)]
+        #[arg(short = 'n', long, default_value_t = 1_000_000, allow_negative_numbers = true, value_parser = numbers::positive::<u64>)]
         records: u64,
         /// Stop when nothing has come for so long
         #[arg(long, default_value_t = 5_000)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::{Output, Row};
-use crate::pairs;
+use crate::{names, numbers, pairs};
 
 /// Show and change settings
 #[derive(clap::Subcommand)]
@@ -45,16 +45,16 @@ pub(crate) enum Command {
 #[group(required = true, multiple = false)]
 pub(crate) struct Resource {
     /// A topic's
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", value_parser = names::topic)]
     topic: Option<String>,
     /// One broker's
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_negative_numbers = true, value_parser = numbers::natural::<i32>)]
     broker: Option<i32>,
     /// The default of all brokers
     #[arg(long)]
     brokers: bool,
     /// A group's
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", value_parser = names::id)]
     group: Option<String>,
 }
 

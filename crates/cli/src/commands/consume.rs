@@ -17,15 +17,16 @@ use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::stop::Stop;
-use crate::time;
+use crate::{names, numbers, time};
 
 /// Read records and print them
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Where they are from
+    #[arg(value_parser = names::topic)]
     topic: String,
     /// Share the partitions with the other members of this group, and go on where it has been
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = names::id)]
     group: Option<String>,
     /// Begin at the first record [default: read what comes from now on]
     #[arg(long)]
@@ -37,23 +38,23 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = time::parse, conflicts_with_all = ["group", "from_beginning"])]
     from_time: Option<Millis>,
     /// Which partitions; may be repeated [default: all]
-    #[arg(short, long, conflicts_with = "group")]
+    #[arg(short, long, conflicts_with = "group", allow_negative_numbers = true, value_parser = numbers::natural::<i32>)]
     partition: Vec<i32>,
     /// Stop after so many records
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = numbers::positive::<u64>)]
     count: Option<u64>,
     /// Stop at the present end of the topic
     #[arg(short = 'e', long, conflicts_with = "group")]
     exit_at_end: bool,
     /// Stop when nothing has come for so long
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, value_parser = numbers::natural::<u64>)]
     timeout_ms: Option<u64>,
     /// Give up when the group has not taken this member in for so long; once it was a member it waits
-    #[arg(long, value_name = "MS", default_value_t = 60_000)]
+    #[arg(long, value_name = "MS", default_value_t = 60_000, allow_negative_numbers = true, value_parser = numbers::natural::<u64>)]
     join_timeout_ms: u64,
     /// How long the group waits for this member when it is silent, before others get its partitions
-    #[arg(long, value_name = "MS", default_value_t = 45_000, value_parser = clap::value_parser!(u64).range(1..=i32::MAX as u64))]
-    session_timeout_ms: u64,
+    #[arg(long, value_name = "MS", default_value_t = 45_000, allow_negative_numbers = true, value_parser = numbers::positive::<i32>)]
+    session_timeout_ms: i32,
     /// What is printed of a record
     #[arg(short, long, value_enum)]
     format: Option<RecordFormat>,
@@ -129,7 +130,7 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
     let usual = if output.is_json() { RecordFormat::Json } else { RecordFormat::Value };
     let format = arguments.format.unwrap_or(usual);
     let usual_settings = ConsumerSettings::default();
-    let session_timeout = Duration::from_millis(arguments.session_timeout_ms);
+    let session_timeout = Duration::from_millis(arguments.session_timeout_ms.unsigned_abs().into());
     let settings = ConsumerSettings {
         group: arguments.group.clone(),
         reset: if arguments.from_beginning { Reset::Earliest } else { Reset::Latest },

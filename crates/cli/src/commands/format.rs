@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use milena_metadata::properties;
 
-use crate::node;
+use crate::{names, node};
 
 /// Prepare an empty data directory for a node
 #[derive(clap::Args)]
@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
     /// The cluster that the node will belong to [default: a new one]
-    #[arg(short = 't', long, value_name = "ID")]
+    #[arg(short = 't', long, value_name = "ID", value_parser = names::id)]
     cluster_id: Option<String>,
 }
 
@@ -28,8 +28,7 @@ struct Formatted {
 
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
     let path = arguments.config.display();
-    let text = std::fs::read_to_string(&arguments.config)
-        .map_err(|error| Failure::io(format!("cannot read {path}"), &error))?;
+    let text = std::fs::read_to_string(&arguments.config).map_err(|error| Failure::unreadable(&path, &error))?;
     let settings = properties::parse(&text).map_err(|error| Failure::usage(format!("{path}: {error}")))?;
     let cluster_id = node::format(settings, arguments.cluster_id).await?;
     let sentence = format!("formatted for cluster {cluster_id}");

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::connect::Target;
 use crate::failure::Failure;
+use crate::names;
 use crate::output::{Output, Row};
 use crate::scope::{self, Scope};
 
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     /// Show the offsets, the lag and the members of a group
     Describe {
         /// Its id
+        #[arg(value_parser = names::id)]
         group: String,
     },
     /// Move the offsets of a group that has no members; without --execute it only shows where to
@@ -30,12 +32,13 @@ pub(crate) enum Command {
     /// Delete groups that have no members, with their offsets
     Delete {
         /// Their ids
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = names::id)]
         groups: Vec<String>,
     },
     /// Delete offsets that a group has stored; not those of topics that its members read
     DeleteOffsets {
         /// Its id
+        #[arg(value_parser = names::id)]
         group: String,
         /// Which topic, `TOPIC` or `TOPIC:0,1` for some of its partitions; may be repeated
         #[arg(short, long, required = true, value_parser = scope::parse)]

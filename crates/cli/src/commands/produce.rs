@@ -30,13 +30,14 @@ use crate::connect::Target;
 use crate::failure::Failure;
 use crate::input::{self, Line};
 use crate::output::Output;
-use crate::pairs;
 use crate::stop::Stop;
+use crate::{names, numbers, pairs};
 
 /// Send records from files or stdin
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Where they go; it is created at first use if the broker allows that
+    #[arg(value_parser = names::topic)]
     topic: String,
     /// Files to read, one after the other; - is stdin [default: stdin]
     files: Vec<String>,
@@ -53,7 +54,7 @@ pub(crate) struct Arguments {
     #[arg(short = 'H', long, value_name = "NAME=VALUE", value_parser = pairs::parse)]
     header: Vec<(String, String)>,
     /// Which partition [default: by key]
-    #[arg(short, long)]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = numbers::natural::<i32>)]
     partition: Option<i32>,
     /// Who must have a record
     #[arg(long, value_enum, default_value_t = AcksArgument::All)]
@@ -132,7 +133,10 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
     let sent = sending.sent;
     let seconds = sent.started.elapsed().as_secs_f64();
     let (topic, records, bytes) = (arguments.topic.as_str(), sent.records, sent.bytes);
-    output.result(&Produced { topic, records, bytes, seconds }, &format!("{records} records sent to \"{topic}\""))
+    output.result(
+        &Produced { topic, records, bytes, seconds },
+        &format!("{records} {} sent to \"{topic}\"", if records == 1 { "record" } else { "records" }),
+    )
 }
 
 async fn send_all(producer: Producer, lines: &mut Lines, sending: &mut Sending<'_>) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::stop::Stop;
 use milena_metadata::properties;
 
-use crate::{node, pairs};
+use crate::{names, node, pairs};
 
 /// Run a node: broker and controller
 #[derive(clap::Args)]
@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Where clients connect; port 0 finds a free one [default: 127.0.0.1:9092]
-    #[arg(short, long, value_name = "HOST:PORT")]
+    #[arg(short, long, value_name = "HOST:PORT", value_parser = names::listen)]
     listen: Option<String>,
     /// A setting under Kafka's name; counts more than the file and the other options; may be repeated
     #[arg(short, value_name = "NAME=VALUE", value_parser = pairs::parse)]
@@ -43,8 +43,7 @@ fn settings(arguments: Arguments) -> Result<BTreeMap<String, String>, Failure> {
     let mut settings = match &arguments.config {
         None => defaults(),
         Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::io(format!("cannot read {}", path.display()), &error))?;
+            let text = std::fs::read_to_string(path).map_err(|error| Failure::unreadable(path.display(), &error))?;
             properties::parse(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
         }
     };

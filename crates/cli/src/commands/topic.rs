@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::{Output, Row};
-use crate::pairs;
-use crate::time;
+use crate::{names, numbers, pairs, time};
 
 /// Create, list, describe, change and delete topics
 #[derive(clap::Subcommand)]
@@ -21,12 +20,13 @@ pub(crate) enum Command {
     /// Create a topic
     Create {
         /// Its name
+        #[arg(value_parser = names::topic)]
         name: String,
         /// How many partitions [default: the broker's num.partitions]
-        #[arg(short, long)]
+        #[arg(short, long, allow_negative_numbers = true, value_parser = numbers::positive::<i32>)]
         partitions: Option<i32>,
         /// How many copies of each [default: the broker's default.replication.factor]
-        #[arg(short, long)]
+        #[arg(short, long, allow_negative_numbers = true, value_parser = numbers::positive::<i16>)]
         replication_factor: Option<i16>,
         /// A setting of the topic; may be repeated
         #[arg(short, long, value_name = "NAME=VALUE", value_parser = pairs::parse)]
@@ -44,15 +44,16 @@ pub(crate) enum Command {
     /// Show partitions, leaders and replicas
     Describe {
         /// Their names
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = names::topic)]
         names: Vec<String>,
     },
     /// Add partitions, change settings
     Alter {
         /// Its name
+        #[arg(value_parser = names::topic)]
         name: String,
         /// How many partitions it shall have
-        #[arg(short, long)]
+        #[arg(short, long, allow_negative_numbers = true, value_parser = numbers::positive::<i32>)]
         partitions: Option<i32>,
         /// Set a setting; may be repeated
         #[arg(short, long = "config", visible_alias = "set", value_name = "NAME=VALUE", value_parser = pairs::parse)]
@@ -64,7 +65,7 @@ pub(crate) enum Command {
     /// Delete topics with all their records
     Delete {
         /// Their names
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = names::topic)]
         names: Vec<String>,
         /// Be content if they do not exist
         #[arg(long)]
@@ -73,6 +74,7 @@ pub(crate) enum Command {
     /// Show where each partition ends
     Offsets {
         /// Its name
+        #[arg(value_parser = names::topic)]
         name: String,
         /// Where it begins instead
         #[arg(long, conflicts_with = "at")]
@@ -233,7 +235,7 @@ async fn offsets(admin: &Admin, name: &str, spec: OffsetSpec, output: &Output) -
 
 async fn delete_records(admin: &Admin, file: &Path, output: &Output) -> Result<(), Failure> {
     let path = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::io(format!("cannot read {path}"), &error))?;
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::unreadable(&path, &error))?;
     let deletions: Deletions =
         serde_json::from_str(&text).map_err(|error| Failure::usage(format!("{path}: {error}")))?;
     let mut rows = Vec::new();

@@ -13,7 +13,7 @@ use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::scope::{self, Scope};
-use crate::time;
+use crate::{names, numbers, time};
 
 use rows::{Changed, DescribedRow, HangingRow, ListedRow, ProducerRow};
 
@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Show the coordinator, the producer and the partitions of transactional ids
     Describe {
         /// The ids
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = names::id)]
         ids: Vec<String>,
     },
     /// Show the producers that the leader of a partition remembers, and what they have open
@@ -67,6 +67,7 @@ pub(crate) enum Command {
     /// Take a transactional id over for a moment: its producer is fenced, and what is open aborted
     Terminate {
         /// The id
+        #[arg(value_parser = names::id)]
         id: String,
     },
 }
@@ -75,8 +76,10 @@ pub(crate) enum Command {
 #[derive(clap::Args)]
 pub(crate) struct Abort {
     /// The topic
+    #[arg(value_parser = names::topic)]
     topic: String,
     /// The number of the partition
+    #[arg(allow_negative_numbers = true, value_parser = numbers::natural::<i32>)]
     partition: i32,
     /// Where the transaction begins, as find-hanging shows it
     #[arg(long, value_name = "OFFSET", conflicts_with_all = ["producer_id", "producer_epoch", "coordinator_epoch"])]

@@ -24,6 +24,8 @@ use crate::{Cluster, Error};
 #[derive(Default)]
 pub(super) struct Positions {
     partitions: BTreeMap<TopicPartition, Position>,
+    /// Positions that were not stored when their partitions were taken back: still to be stored, until it goes on.
+    revoked: BTreeMap<TopicPartition, Offset>,
     /// Whose turn it is, so that none starves.
     last_given: Option<TopicPartition>,
 }
@@ -63,9 +65,16 @@ impl Positions {
         self.partitions = partitions.map(|partition| (partition, Position::default())).collect();
     }
 
-    /// No partition from now on. Answers those there were.
+    /// No partition from now on, but [`Positions::uncommitted`] knows their positions until [`Positions::go_on`]. Answers
+    /// those there were.
     pub(super) fn stop(&mut self) -> Vec<TopicPartition> {
+        self.revoked = self.uncommitted();
         std::mem::take(&mut self.partitions).into_keys().collect()
+    }
+
+    /// What was taken back is over.
+    pub(super) fn go_on(&mut self) {
+        self.revoked.clear();
     }
 
     pub(super) fn partitions(&self) -> Vec<TopicPartition> {
@@ -122,11 +131,12 @@ impl Positions {
             let offsets = position.offsets.as_ref()?;
             (offsets.committed != Some(offsets.position)).then(|| (partition.clone(), offsets.position))
         });
-        changed.collect()
+        self.revoked.clone().into_iter().chain(changed).collect()
     }
 
     pub(super) fn note_committed(&mut self, committed: &BTreeMap<TopicPartition, Offset>) {
         for (partition, offset) in committed {
+            self.revoked.remove(partition);
             if let Some(offsets) = self.partitions.get_mut(partition).and_then(|found| found.offsets.as_mut()) {
                 offsets.committed = Some(*offset);
             }

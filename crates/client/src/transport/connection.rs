@@ -93,8 +93,7 @@ impl Connection {
             let stream = dialer.dial(address).await.map_err(failed)?;
             Connection::negotiate(stream, address.clone(), settings).await
         };
-        let too_late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"));
-        timeout(limit, opening).await.unwrap_or_else(|_| Err(failed(too_late())))
+        timeout(limit, opening).await.unwrap_or_else(|_| Err(TransportError::too_late(address, limit)))
     }
 
     /// Takes over an open stream: asks for the broker's versions, then serves calls.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use milena_protocol::ApiKey;
 use milena_protocol::wire::{DecodeError, EncodeError};
@@ -65,6 +66,12 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    /// Nobody has answered the dialling for so long.
+    pub(crate) fn too_late(address: &Address, limit: Duration) -> TransportError {
+        let reason = io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"));
+        TransportError::Connect { address: address.clone(), reason: Arc::new(reason) }
+    }
+
     /// Whether another connection, or the same broker later, may do better.
     pub fn is_retriable(&self) -> bool {
         match self {

@@ -9,7 +9,7 @@ use milena_client::admin::OffsetSpec;
 use milena_protocol::{Offset, TopicPartition};
 
 use crate::failure::Failure;
-use crate::time;
+use crate::{numbers, time};
 
 /// Where offsets are moved.
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ pub(super) struct To {
     #[arg(long)]
     to_current: bool,
     /// To this offset
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_name = "OFFSET", allow_negative_numbers = true, value_parser = numbers::natural::<i64>)]
     to_offset: Option<i64>,
     /// To the first record of this time or later, like 2025-10-16T14:07:00Z
     #[arg(long, visible_alias = "to-time", value_name = "TIME", value_parser = time::parse)]
@@ -100,7 +100,7 @@ fn relative(to: &To, partition: &TopicPartition, stored: Option<Offset>, end: Of
 /// The offsets that a file lists for a group: lines of `TOPIC,PARTITION,OFFSET`, or with the group before them, as
 /// Kafka's tool exports them for several groups.
 pub(super) fn read(file: &Path, group: &str) -> Result<BTreeMap<TopicPartition, Offset>, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::io(file.display(), &error))?;
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::unreadable(file.display(), &error))?;
     parse(&text, group).map_err(|(line, wrong)| {
         let form = "it must be TOPIC,PARTITION,OFFSET";
         Failure::usage(format!("{}, line {line}: \"{wrong}\"; {form}", file.display()))

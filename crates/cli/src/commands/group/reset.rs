@@ -12,10 +12,12 @@ use super::destination::{self, Place, To};
 use crate::failure::Failure;
 use crate::output::{Output, Row};
 use crate::scope::{self, Scope};
+use crate::{names, numbers};
 
 #[derive(clap::Args)]
 pub(crate) struct Reset {
     /// The group's id
+    #[arg(value_parser = names::id)]
     group: String,
     /// Which topic, `TOPIC` or `TOPIC:0,1` for some of its partitions; may be repeated [default: all that the group has
     /// offsets in]
@@ -25,7 +27,7 @@ pub(crate) struct Reset {
     #[arg(long, conflicts_with_all = ["topic", "from_file"])]
     all_topics: bool,
     /// Which partitions of them [default: all]
-    #[arg(short, long)]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = numbers::natural::<i32>)]
     partition: Vec<i32>,
     #[command(flatten)]
     to: To,

@@ -8,16 +8,16 @@ use milena_client::{Cluster, ProducerSettings, TransactionSettings, Transactiona
 
 use super::{Lines, Sending, Way};
 use crate::failure::Failure;
-use crate::time;
+use crate::{names, numbers, time};
 
 /// How records are put into transactions
 #[derive(clap::Args)]
 pub(super) struct Transactions {
     /// Send in transactions as this producer; another one with the same id is fenced
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = names::id)]
     pub(super) transactional_id: Option<String>,
     /// Commit after so many records, and at the end [default: all in one transaction]
-    #[arg(long, value_name = "N", requires = "transactional_id", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", requires = "transactional_id", allow_negative_numbers = true, value_parser = numbers::positive::<u64>)]
     transaction_records: Option<u64>,
     /// How long a transaction may stay open before the broker aborts it
     #[arg(long, value_name = "SPAN", default_value = "PT1M", requires = "transactional_id", value_parser = time::parse_duration)]
