@@ -2,7 +2,7 @@
 //! A few bytes may ask for very much, a thousand groups with all their offsets, and thirty may ask at the same time.
 //!
 //! ```text
-//!   part 1   free, with all that fits FREE_ANSWER_BYTES
+//!   part 1   free, as all of a small answer is: clients that ask for little never wait
 //!   part 2   waits for room in turn: it holds nothing that others could wait for
 //!   part 3   there is room, or it is refused; whoever holds some never waits for more, so no two wait for each other
 //!   sent     what is encoded is all that is still held
@@ -56,8 +56,8 @@ impl<'a> Growing<'a> {
 
     /// How large the next part may be without asking.
     pub fn left_bytes(&self) -> usize {
-        let held_bytes = self.room.as_ref().map_or(FREE_ANSWER_BYTES, Room::bytes);
-        (held_bytes / MADE).min(ANSWER_BYTES_MAX).saturating_sub(self.made_bytes)
+        let whole_bytes = self.room.as_ref().map_or(FREE_ANSWER_BYTES, |room| room.bytes() / MADE);
+        whole_bytes.min(ANSWER_BYTES_MAX).saturating_sub(self.made_bytes)
     }
 
     /// Memory for a part of `part_bytes`. The first that is not free waits for it.
