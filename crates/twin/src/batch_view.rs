@@ -33,6 +33,18 @@ pub(crate) fn view(bytes: &Bytes) -> Value {
     Value::Batches(batches)
 }
 
+/// Key and value of each record in those batches, as far as they are whole and not compressed.
+pub(crate) fn keys_and_values(bytes: &Bytes) -> Vec<(Option<Bytes>, Option<Bytes>)> {
+    let (mut found, mut rest) = (Vec::new(), bytes.clone());
+    while let Some(len) = batch_len(&rest).filter(|len| *len <= rest.len()) {
+        let mut records = Decoder::new(rest.split_to(len).slice(HEADER_BYTES..));
+        while let Ok(record) = whole_record(&mut records) {
+            found.push((record.key, record.value));
+        }
+    }
+    found
+}
+
 fn batch_len(bytes: &Bytes) -> Option<usize> {
     let length: [u8; 4] = bytes.get(8..LENGTH_END)?.try_into().ok()?;
     let length = usize::try_from(i32::from_be_bytes(length)).ok()?;
@@ -96,23 +108,43 @@ fn header_and_records(bytes: &Bytes, fields: &mut Vec<(String, Value)>) -> Resul
     Ok(())
 }
 
-/// One record on one line.
-fn record(decoder: &mut Decoder) -> Result<String, DecodeError> {
+struct Record {
+    attributes: i8,
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key: Option<Bytes>,
+    value: Option<Bytes>,
+    headers: Vec<(Option<Bytes>, Option<Bytes>)>,
+}
+
+fn whole_record(decoder: &mut Decoder) -> Result<Record, DecodeError> {
     let size = usize::try_from(decoder.varint()?).map_err(|_| DecodeError::Length(-1))?;
     let mut decoder = Decoder::new(decoder.take(size)?);
-    let attributes = decoder.i8()?;
-    let timestamp_delta = decoder.varlong()?;
-    let offset_delta = decoder.varint()?;
-    let (key, value) = (field(&mut decoder)?, field(&mut decoder)?);
-    let mut line = format!("+{offset_delta} at +{timestamp_delta} ms {} => {}", bytes_text(key), bytes_text(value));
+    let mut record = Record {
+        attributes: decoder.i8()?,
+        timestamp_delta: decoder.varlong()?,
+        offset_delta: decoder.varint()?,
+        key: field(&mut decoder)?,
+        value: field(&mut decoder)?,
+        headers: Vec::new(),
+    };
     for _ in 0..decoder.varint()? {
-        let (name, value) = (field(&mut decoder)?, field(&mut decoder)?);
+        record.headers.push((field(&mut decoder)?, field(&mut decoder)?));
+    }
+    decoder.finish()?;
+    Ok(record)
+}
+
+/// One record on one line.
+fn record(decoder: &mut Decoder) -> Result<String, DecodeError> {
+    let Record { attributes, timestamp_delta, offset_delta, key, value, headers } = whole_record(decoder)?;
+    let mut line = format!("+{offset_delta} at +{timestamp_delta} ms {} => {}", bytes_text(key), bytes_text(value));
+    for (name, value) in headers {
         line += &format!(" [{} = {}]", bytes_text(name), bytes_text(value));
     }
     if attributes != 0 {
         line += &format!(" attributes {attributes}");
     }
-    decoder.finish()?;
     Ok(line)
 }
 

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use compare::{Intended, compare, parse_intended};
 use exchange::Exchange;
 use oracle::{Jars, KAFKA_VERSION, Oracle, OracleError};
-pub use profile::{Brokers, Profile};
+pub use profile::{Brokers, FORMER_CHECKPOINT, Profile};
 pub use report::{Outcome, Report};
 use scenarios::Scenario;
 use transcript::Transcript;
@@ -124,17 +124,14 @@ fn chosen(filter: &str) -> Vec<&'static Scenario> {
 /// # Errors
 /// When Kafka does not start.
 pub fn oracles(jars: &Jars, filter: &str) -> Result<(Vec<Oracle>, Brokers), OracleError> {
-    let mut brokers = Brokers { usual: None, timed: None };
+    let mut brokers = Brokers::default();
     let mut oracles = Vec::new();
     for profile in Profile::ALL {
         if chosen(filter).iter().all(|scenario| scenario.profile() != profile) {
             continue;
         }
         let oracle = Oracle::start(jars, profile)?;
-        match profile {
-            Profile::Usual => brokers.usual = Some(oracle.address()),
-            Profile::Timed => brokers.timed = Some(oracle.address()),
-        }
+        brokers = brokers.with(profile, oracle.address());
         oracles.push(oracle);
     }
     Ok((oracles, brokers))
@@ -157,7 +154,7 @@ fn perform<'a>(brokers: &Brokers, chosen: &[&'a Scenario]) -> Vec<(&'a Scenario,
         (scenario, play(broker, scenario), started.elapsed())
     };
     let mut played: Vec<_> = first.into_iter().map(timed).collect();
-    for broker in [brokers.usual, brokers.timed].into_iter().flatten() {
+    for broker in brokers.all() {
         scenarios::settle(&mut Exchange::begin(broker, "settle.".to_owned()));
     }
     // Those that wait for long begin first, so that nobody waits for them in the end.

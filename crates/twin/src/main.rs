@@ -8,13 +8,14 @@ use milena_twin::{Brokers, Profile, Recorded, Report, oracles, record, replay, r
 
 const USAGE: &str = "usage:
   milena-twin list
-  milena-twin replay --bootstrap HOST:PORT [--timed HOST:PORT] [FILTER]
+  milena-twin replay --bootstrap HOST:PORT [--timed HOST:PORT] [--former HOST:PORT] [FILTER]
                                                       compare brokers with the transcripts
   milena-twin replay --oracle [FILTER]                compare a fresh Kafka with them: are they steady?
   milena-twin record [FILTER]                         start Kafka and write the transcripts anew
   milena-twin oracle                                  start Kafka and keep it until stdin ends
 FILTER is part of a scenario's name. A broker must have been started with crates/twin/broker.properties, the timed one
-with crates/twin/timed.properties as well; without it, the scenarios under timed/ are left out.";
+with crates/twin/timed.properties as well, and the former one on a directory that has crates/twin/former.checkpoint for its
+bootstrap.checkpoint; without them, the scenarios under timed/ and former/ are left out.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,12 +45,8 @@ fn run(words: &[&str]) -> Result<bool, String> {
             let recorded = Recorded { intended: Vec::new(), ..Recorded::load() };
             return Ok(show(&replay_against(&recorded, &brokers, only(filter)?)));
         }
-        ["replay", "--bootstrap", usual, "--timed", timed, filter @ ..] => {
-            let brokers = Brokers { usual: Some(resolve(usual)?), timed: Some(resolve(timed)?) };
-            return Ok(show(&replay(&brokers, only(filter)?)));
-        }
-        ["replay", "--bootstrap", usual, filter @ ..] => {
-            let brokers = Brokers { usual: Some(resolve(usual)?), timed: None };
+        ["replay", rest @ ..] => {
+            let (brokers, filter) = brokers(rest)?;
             return Ok(show(&replay(&brokers, only(filter)?)));
         }
         ["oracle"] => {
@@ -61,6 +58,21 @@ fn run(words: &[&str]) -> Result<bool, String> {
         _ => return Err(USAGE.to_owned()),
     }
     Ok(true)
+}
+
+/// The brokers that are named first, and what follows them.
+fn brokers<'a, 'b>(words: &'b [&'a str]) -> Result<(Brokers, &'b [&'a str]), String> {
+    let (mut brokers, mut rest) = (Brokers::default(), words);
+    while let [flag, address, left @ ..] = rest {
+        let profile = match *flag {
+            "--bootstrap" => Profile::Usual,
+            "--timed" => Profile::Timed,
+            "--former" => Profile::Former,
+            _ => break,
+        };
+        (brokers, rest) = (brokers.with(profile, resolve(address)?), left);
+    }
+    if brokers.all().next().is_some() { Ok((brokers, rest)) } else { Err(USAGE.to_owned()) }
 }
 
 fn only<'a>(filter: &[&'a str]) -> Result<&'a str, String> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::profile::Profile;
+use crate::profile::{FORMER_FEATURES, Profile};
 
 /// The version that transcripts are recorded from; `oracle/pom.xml` names the same.
 pub const KAFKA_VERSION: &str = "4.3.1";
@@ -119,6 +119,9 @@ impl Oracle {
         let mut format = jars.java();
         format.args(["kafka.tools.StorageTool", "format", "--standalone", "-t", "AAAAAAAAAAAAAAAAAAAABg", "-c"]);
         format.arg(&config);
+        if profile == Profile::Former {
+            format.args(FORMER_FEATURES.iter().flat_map(|feature| ["--feature", feature]));
+        }
         run(format, "formatting")?;
         let log = File::create(directory.path().join("log")).map_err(io_error("making a log"))?;
         let errors = log.try_clone().map_err(io_error("making a log"))?;

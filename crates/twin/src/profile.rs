@@ -1,5 +1,6 @@
 //! How a broker is set up for scenarios. Most share one broker; those that wait for what a broker does by itself have
-//! another one, so that nobody else's groups are forgotten meanwhile.
+//! another one, so that nobody else's groups are forgotten meanwhile; and some are about a cluster that was made when there
+//! were fewer features.
 
 use std::net::SocketAddr;
 
@@ -12,16 +13,25 @@ pub enum Profile {
     Usual,
     /// The same with `timed.properties`: offsets and groups are looked through three times a second.
     Timed,
+    /// The same as the usual one, but formatted with [`FORMER_FEATURES`].
+    Former,
 }
+
+/// Features below their present levels: groups that the broker assigns are off, and producers keep their epochs.
+/// Those that are not served yet are off in both brokers.
+pub(crate) const FORMER_FEATURES: &[&str] =
+    &["group.version=0", "transaction.version=1", "share.version=0", "streams.version=0"];
+/// What Kafka's own `kafka-storage format` made of these: the first records of such a cluster.
+pub const FORMER_CHECKPOINT: &[u8] = include_bytes!("../former.checkpoint");
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Profile; 2] = [Profile::Usual, Profile::Timed];
+    pub const ALL: [Profile; 3] = [Profile::Usual, Profile::Timed, Profile::Former];
 
     /// Key and value of each setting; a key that comes twice means the later value.
     pub fn settings(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let more = match self {
-            Profile::Usual => "",
+            Profile::Usual | Profile::Former => "",
             Profile::Timed => include_str!("../timed.properties"),
         };
         let lines = BROKER_PROPERTIES.lines().chain(more.lines());
@@ -30,12 +40,14 @@ impl Profile {
 }
 
 /// Where the brokers listen. A scenario whose broker is missing is not played.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Brokers {
     /// Of [`Profile::Usual`].
     pub usual: Option<SocketAddr>,
     /// Of [`Profile::Timed`].
     pub timed: Option<SocketAddr>,
+    /// Of [`Profile::Former`].
+    pub former: Option<SocketAddr>,
 }
 
 impl Brokers {
@@ -44,6 +56,22 @@ impl Brokers {
         match profile {
             Profile::Usual => self.usual,
             Profile::Timed => self.timed,
+            Profile::Former => self.former,
         }
+    }
+
+    /// Adds one.
+    pub fn with(mut self, profile: Profile, address: SocketAddr) -> Brokers {
+        match profile {
+            Profile::Usual => self.usual = Some(address),
+            Profile::Timed => self.timed = Some(address),
+            Profile::Former => self.former = Some(address),
+        }
+        self
+    }
+
+    /// All that are there.
+    pub fn all(&self) -> impl Iterator<Item = SocketAddr> {
+        [self.usual, self.timed, self.former].into_iter().flatten()
     }
 }

@@ -1,6 +1,7 @@
 //! Milena, started here with the settings that Kafka was recorded with, is asked everything.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use milena_server::cores::Machine;
 use milena_server::{Running, Settings};
 use milena_twin::transcript::Step;
-use milena_twin::{Brokers, Profile, Recorded, replay, replay_against};
+use milena_twin::{Brokers, FORMER_CHECKPOINT, Profile, Recorded, replay, replay_against};
 use tempfile::TempDir;
 
 /// A node that is stopped and removed when dropped.
@@ -25,7 +26,12 @@ impl Broker {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let machine = Machine::start(2).expect("threads");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let started = milena_server::start(Arc::clone(&machine), settings(profile, directory.path()));
+        let settings = settings(profile, directory.path());
+        if profile == Profile::Former {
+            milena_server::startup::format(&*machine, &settings).expect("an empty directory");
+            fs::write(directory.path().join("bootstrap.checkpoint"), FORMER_CHECKPOINT).expect("it can be written");
+        }
+        let started = milena_server::start(Arc::clone(&machine), settings);
         let node = runtime.block_on(started).unwrap_or_else(|error| panic!("{error}"));
         Broker { node: Some(node), _machine: machine, runtime, _directory: directory }
     }
@@ -53,8 +59,9 @@ fn settings(profile: Profile, directory: &Path) -> Settings {
 
 #[test]
 fn milena_answers_as_kafka_did() {
-    let (usual, timed) = (Broker::start(Profile::Usual), Broker::start(Profile::Timed));
-    let brokers = Brokers { usual: Some(usual.address()), timed: Some(timed.address()) };
+    let started: Vec<(Profile, Broker)> = Profile::ALL.map(|profile| (profile, Broker::start(profile))).into();
+    let brokers =
+        started.iter().fold(Brokers::default(), |all, (profile, broker)| all.with(*profile, broker.address()));
     let report = replay(&brokers, "");
     assert!(report.is_clean(), "\n{report}\nrecorded answers lie in crates/twin/transcripts");
 }
@@ -71,7 +78,7 @@ fn a_planted_wrong_error_code_makes_the_run_fail() {
     let path = code.0.clone();
 
     let broker = Broker::start(Profile::Usual);
-    let brokers = Brokers { usual: Some(broker.address()), timed: None };
+    let brokers = Brokers::default().with(Profile::Usual, broker.address());
     let report = replay_against(&recorded, &brokers, SCENARIO);
     assert!(!report.is_clean());
     let differences = report.outcomes.iter().flat_map(|outcome| &outcome.differences);

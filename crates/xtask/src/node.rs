@@ -44,6 +44,15 @@ impl Plan {
         })
     }
 
+    /// Formats the directory, as the node would do itself at its first start.
+    pub(crate) fn format(&self) -> Result<(), String> {
+        let config = self.data.with_extension("properties");
+        let text = format!("node.id=1\nlog.dirs={}\n", self.data.display());
+        std::fs::write(&config, text).map_err(|error| format!("{}: {error}", config.display()))?;
+        let mut command = Command::new(binary());
+        shell::run(command.arg("format").arg("--config").arg(&config))
+    }
+
     pub(crate) fn option(mut self, setting: impl Into<String>) -> Self {
         self.options.push(setting.into());
         self

@@ -23,21 +23,28 @@ pub(crate) fn twin(arguments: &[&str]) -> Result<(), String> {
         other => return shell::run(command.args(other)),
     };
     node::build()?;
-    let usual = start("twin/node", &SETTINGS[..1])?;
-    let timed = start("twin/timed", &SETTINGS)?;
+    let usual = start("twin/node", &SETTINGS[..1], None)?;
+    let timed = start("twin/timed", &SETTINGS, None)?;
+    let former = start("twin/former", &SETTINGS[..1], Some(FORMER_CHECKPOINT))?;
     counts::announce("twin");
     let mut sum = None;
-    let replay = command.args(["replay", "--bootstrap", &usual.address, "--timed", &timed.address]).args(filter);
+    command.args(["replay", "--bootstrap", &usual.address, "--timed", &timed.address, "--former", &former.address]);
+    let replay = command.args(filter);
     let outcome = shell::watch(replay, |line| sum = scenarios(line).or(sum));
     let (same, all) = sum.unwrap_or((0, 1));
     println!("{same} passed, {} failed", all - same);
     usual.stop()?;
     timed.stop()?;
+    former.stop()?;
     outcome
 }
 
-/// A fresh node with the settings of those files; where a key comes twice the later one counts.
-fn start(directory: &str, files: &[&str]) -> Result<Node, String> {
+/// What Kafka's own format tool leaves in the directory of a cluster with fewer features.
+const FORMER_CHECKPOINT: &str = "crates/twin/former.checkpoint";
+
+/// A fresh node with the settings of those files; where a key comes twice the later one counts. With a checkpoint it is
+/// formatted before, and these are its first records.
+fn start(directory: &str, files: &[&str], checkpoint: Option<&str>) -> Result<Node, String> {
     let mut settings = BTreeMap::new();
     for file in files {
         let text = fs::read_to_string(repository::root().join(file)).map_err(|error| format!("{file}: {error}"))?;
@@ -46,6 +53,11 @@ fn start(directory: &str, files: &[&str]) -> Result<Node, String> {
     }
     let mut plan = Plan::fresh(&repository::target().join(directory))?;
     plan.options.extend(settings.iter().map(|(key, value)| format!("{key}={value}")));
+    if let Some(checkpoint) = checkpoint {
+        plan.format()?;
+        let bootstrap = plan.data.join("bootstrap.checkpoint");
+        fs::copy(repository::root().join(checkpoint), &bootstrap).map_err(|error| format!("{checkpoint}: {error}"))?;
+    }
     Node::start(&plan)
 }
 

@@ -76,16 +76,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-fn by_regex(expression: &str, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn by_regex(expression: &str, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest { subscribed_topic_regex: Some(expression.to_owned()), ..request }
 }
 
 /// A name as a part of an expression.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     name.replace('.', "[.]")
 }
 
-fn nameless(group: &str, member: &str, expression: &str) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn nameless(group: &str, member: &str, expression: &str) -> ConsumerGroupHeartbeatRequest {
     let request = by_regex(expression, joins(group, member, &[]));
     ConsumerGroupHeartbeatRequest { subscribed_topic_names: None, ..request }
 }

@@ -5,10 +5,15 @@ mod configs;
 mod connection;
 mod consumer_group_commits;
 mod consumer_group_traps;
+mod consumer_group_words;
 mod consumer_groups;
 mod delete_records;
+mod exhausted_epochs;
 mod fetch;
 mod first;
+mod former;
+mod group_generations;
+mod group_instances;
 mod group_migration;
 mod group_traps;
 mod groups;
@@ -51,8 +56,14 @@ impl Scenario {
 
     /// The broker that it is played on.
     pub fn profile(&self) -> Profile {
-        let is_timed = timed::SCENARIOS.iter().any(|timed| timed.name == self.name);
-        if is_timed { Profile::Timed } else { Profile::Usual }
+        let is_one_of = |scenarios: &[Scenario]| scenarios.iter().any(|scenario| scenario.name == self.name);
+        if is_one_of(timed::SCENARIOS) {
+            Profile::Timed
+        } else if is_one_of(former::SCENARIOS) {
+            Profile::Former
+        } else {
+            Profile::Usual
+        }
     }
 
     /// Whether it is about a broker that nobody has asked anything yet, and so is played alone before the others.
@@ -90,6 +101,7 @@ const AREAS: &[&[Scenario]] = &[
     offsets::SCENARIOS,
     offset_traps::SCENARIOS,
     timed::SCENARIOS,
+    former::SCENARIOS,
     markers::SCENARIOS,
     transactions::SCENARIOS,
     consumer_groups::SCENARIOS,
@@ -97,6 +109,10 @@ const AREAS: &[&[Scenario]] = &[
     transactional_ids::SCENARIOS,
     group_migration::SCENARIOS,
     consumer_group_commits::SCENARIOS,
+    consumer_group_words::SCENARIOS,
+    exhausted_epochs::SCENARIOS,
+    group_generations::SCENARIOS,
+    group_instances::SCENARIOS,
 ];
 
 /// Every scenario.

@@ -127,7 +127,7 @@ pub(super) struct Producer {
     pub(super) epoch: i16,
 }
 
-fn init(transactional_id: &str) -> InitProducerIdRequest {
+pub(super) fn init(transactional_id: &str) -> InitProducerIdRequest {
     InitProducerIdRequest {
         transactional_id: Some(transactional_id.to_owned()),
         transaction_timeout_ms: TIMEOUT_MS,
@@ -164,7 +164,7 @@ pub(super) fn enter(x: &mut Exchange, suffix: &str, timeout_ms: i32) -> Producer
 }
 
 impl Producer {
-    fn with(&self, answer: &InitProducerIdResponse) -> Producer {
+    pub(super) fn with(&self, answer: &InitProducerIdResponse) -> Producer {
         Producer { id: answer.producer_id, epoch: answer.producer_epoch, ..self.clone() }
     }
 
@@ -182,7 +182,7 @@ impl Producer {
         }
     }
 
-    fn part(&self, topics: &[(&Topic, &[i32])], verify_only: bool) -> AddPartitionsToTxnTransaction {
+    pub(super) fn part(&self, topics: &[(&Topic, &[i32])], verify_only: bool) -> AddPartitionsToTxnTransaction {
         AddPartitionsToTxnTransaction {
             transactional_id: self.transactional_id.clone(),
             producer_id: self.id,
@@ -211,7 +211,7 @@ impl Producer {
     }
 
     /// The same as it claims to be, wanting to go on.
-    fn claim(&self) -> InitProducerIdRequest {
+    pub(super) fn claim(&self) -> InitProducerIdRequest {
         InitProducerIdRequest { producer_id: self.id, producer_epoch: self.epoch, ..init(&self.transactional_id) }
     }
 
