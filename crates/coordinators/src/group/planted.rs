@@ -77,6 +77,22 @@ pub(super) enum Bug {
     DowngradeLeavesRecords,
     /// Its generation is behind its epoch.
     DowngradeLosesEpoch,
+    /// An instance of the classic protocol that returns to a consumer group is a member under both ids.
+    ClassicInstanceTwice,
+    /// Its former id is unknown instead of fenced.
+    ClassicNotFenced,
+    /// It has nothing that it had.
+    ClassicInstanceLosesPart,
+    /// A classic member of a consumer group may commit in a former generation what it no longer has.
+    ClassicStaleCommit,
+    /// A join does not prolong the session of a classic member in a consumer group.
+    ClassicJoinIsNoSignOfLife,
+    /// Whoever has synced is put out as if it had not.
+    SyncLimitStays,
+    /// Whoever has joined, being told to, is put out as if it had not.
+    JoinLimitStays,
+    /// A classic member of a consumer group never hears that there is something new.
+    RebalanceUntold,
 }
 
 impl Bug {
@@ -121,11 +137,19 @@ impl Bug {
     ];
 
     /// Those that members of either protocol can notice when their group changes its kind.
-    pub(super) const OF_MIGRATIONS: [Bug; 5] = [
+    pub(super) const OF_MIGRATIONS: [Bug; 13] = [
         Bug::UpgradeForgetsParts,
         Bug::UpgradeLosesGeneration,
         Bug::WaitersForgotten,
         Bug::DowngradeLeavesRecords,
         Bug::DowngradeLosesEpoch,
+        Bug::ClassicInstanceTwice,
+        Bug::ClassicNotFenced,
+        Bug::ClassicInstanceLosesPart,
+        Bug::ClassicStaleCommit,
+        Bug::ClassicJoinIsNoSignOfLife,
+        Bug::SyncLimitStays,
+        Bug::JoinLimitStays,
+        Bug::RebalanceUntold,
     ];
 }

@@ -32,6 +32,8 @@ use super::protocol::{self, CONSUMER, Subscription};
 use crate::group::Context;
 use crate::group::classic::Step;
 use crate::group::join::{KNOWN_MEMBER_ID_VERSION, java_address};
+#[cfg(test)]
+use crate::group::planted::Bug;
 use crate::group::protocols::common_protocols;
 
 impl Consumers {
@@ -72,6 +74,8 @@ impl Consumers {
         }
         let instance_id = request.group_instance_id.as_deref();
         let (former, replaced) = group.take_place(&member_id, instance_id, is_new)?;
+        #[cfg(test)]
+        let former = former_with_planted_faults(step, former, replaced);
         // All its protocols bring the same subscription.
         let first = request.protocols.first().ok_or(ErrorCode::InconsistentGroupProtocol)?;
         let subscription = Subscription::read(&first.metadata).ok_or(ErrorCode::UnknownServerError)?;
@@ -90,8 +94,12 @@ impl Consumers {
             self.downgrade_with(step, group, &claim).map_err(|refusal| refusal.error)?
         } else {
             let member = self.advance(step, group, &claim).map_err(|refusal| refusal.error)?;
+            #[cfg(test)]
+            let known = limits_with_planted_faults(step, &member_id);
             step.timers.cancel(&timer(id, &member_id, Limit::Join));
             set_limit(step, &member_id, Limit::Session, request.session_timeout_ms);
+            #[cfg(test)]
+            known.into_iter().for_each(|(timer, deadline)| step.timers.set(timer, deadline));
             set_limit(step, &member_id, Limit::Sync, rebalance_timeout_ms);
             member
         };
@@ -125,7 +133,13 @@ impl Consumers {
             set_limit_once(step, &member.id, Limit::Join, member.rebalance_timeout_ms);
             return Err(ErrorCode::RebalanceInProgress);
         }
-        step.timers.cancel(&timer(step.group_id, &member.id, Limit::Sync));
+        #[cfg(test)]
+        let stays = step.settings.has(Bug::SyncLimitStays);
+        #[cfg(not(test))]
+        let stays = false;
+        if !stays {
+            step.timers.cancel(&timer(step.group_id, &member.id, Limit::Sync));
+        }
         set_limit(step, &member.id, Limit::Session, classic.session_timeout_ms);
         let version = own.and_then(|own| Subscription::read(&own.metadata)).map_or(0, |read| read.version);
         let assignment = protocol::write_assignment(protocol::without_epochs(&member.assigned), &self.image, version);
@@ -143,12 +157,18 @@ impl Consumers {
         let instance_id = request.group_instance_id.as_deref();
         let (member, classic) = match group.classic_as(&request.member_id, instance_id, request.generation_id) {
             Ok(found) => found,
+            #[cfg(test)]
+            Err(ErrorCode::FencedInstanceId) if step.settings.has(Bug::ClassicNotFenced) => {
+                return ErrorCode::UnknownMemberId;
+            }
             Err(error) => return error,
         };
         set_limit(step, &member.id, Limit::Session, classic.session_timeout_ms);
         let has_news = member.epoch < group.target_epoch
             || member.state == State::Unrevoked
             || member.state == State::Unreleased && !group.waits_for_others(member);
+        #[cfg(test)]
+        let has_news = has_news && !step.settings.has(Bug::RebalanceUntold);
         if !has_news {
             return ErrorCode::None;
         }
@@ -249,6 +269,26 @@ impl ConsumerGroup {
         });
         missing.any(|(topic, partition)| self.is_held(topic, partition))
     }
+}
+
+#[cfg(test)]
+fn former_with_planted_faults(step: &Step<'_>, mut former: Member, replaced: Option<&Member>) -> Member {
+    if step.settings.has(Bug::ClassicInstanceLosesPart) && replaced.is_some_and(|replaced| replaced.classic.is_some()) {
+        former.assigned.clear();
+    }
+    former
+}
+
+/// The limits that a join leaves as they are.
+#[cfg(test)]
+fn limits_with_planted_faults(
+    step: &Step<'_>,
+    member_id: &str,
+) -> Vec<(crate::group::classic::Timer, milena_base::Millis)> {
+    let stay = [(Bug::JoinLimitStays, Limit::Join), (Bug::ClassicJoinIsNoSignOfLife, Limit::Session)];
+    let planted = stay.into_iter().filter(|(bug, _)| step.settings.has(*bug));
+    let timers = planted.map(|(_, limit)| timer(step.group_id, member_id, limit));
+    timers.filter_map(|timer| Some((timer.clone(), step.timers.at(&timer)?))).collect()
 }
 
 /// Takes over what a join says.

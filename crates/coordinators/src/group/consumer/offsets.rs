@@ -33,7 +33,9 @@ impl ConsumerGroup {
             return Err(ErrorCode::UnsupportedVersion);
         }
         #[cfg(test)]
-        if settings.has(Bug::StaleCommit) && epoch < member.epoch {
+        let planted = if member.classic.is_some() { Bug::ClassicStaleCommit } else { Bug::StaleCommit };
+        #[cfg(test)]
+        if settings.has(planted) && epoch < member.epoch {
             return Ok(());
         }
         let places = request.topics.iter().flat_map(|topic| {

@@ -17,7 +17,7 @@ use crate::simulated::{finds, over_seeds};
 pub(in crate::group::tests) const MEMBERS_MAX: usize = 6;
 
 /// Stands among the topics of a member that subscribes by an expression, which matches all.
-const BY_REGEX: &str = "[tu]";
+pub(in crate::group::tests) const BY_REGEX: &str = "[tu]";
 
 /// The topics by that name.
 pub(in crate::group::tests) fn ids_of(name: &str) -> &'static [Uuid] {
@@ -277,7 +277,7 @@ impl Play {
         self.world.reload();
     }
 
-    fn change_topics(&mut self) {
+    pub(in crate::group::tests) fn change_topics(&mut self) {
         self.changes += 1;
         let topic = if self.below(2) == 0 { (T, "t") } else { (U, "u") };
         match self.partitions.get(&topic.0).copied() {
@@ -357,9 +357,9 @@ fn run(seed: u64, planted: Option<Bug>) -> i64 {
 
 #[test]
 fn consumer_groups_survive_random_members_lost_answers_and_crashes() {
-    let Some(outcomes) = over_seeds("consumer_groups_survive", 60, &Bug::OF_CONSUMERS, run) else { return };
+    let Some(outcomes) = over_seeds("consumer_groups_survive", 40, &Bug::OF_CONSUMERS, run) else { return };
     let epochs: i64 = outcomes.iter().sum();
-    assert!(epochs > 2_000, "the runs are of no worth if nothing happens: {epochs}");
+    assert!(epochs > 1_300, "the runs are of no worth if nothing happens: {epochs}");
 }
 
 finds! {
