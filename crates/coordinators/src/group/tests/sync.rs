@@ -102,3 +102,23 @@ fn a_heartbeat_is_answered_with_success_while_the_group_is_loaded() {
     assert_eq!(code(request.failure(4, ErrorCode::CoordinatorLoadInProgress)), ErrorCode::None);
     assert_eq!(code(request.failure(4, ErrorCode::NotCoordinator)), ErrorCode::NotCoordinator);
 }
+
+#[test]
+fn a_generation_that_was_not_assigned_is_lost_with_the_shard() {
+    let mut world = World::new();
+    let ids = world.stable(1);
+    let (newcomer, waits) = world.enter();
+    let again = world.join(9, &ids[0]);
+    let told = world.joined(again).expect("both have joined");
+    assert_eq!((told.generation_id, world.joined(waits).map(|joined| joined.generation_id)), (2, Some(2)));
+    let synced = world.sync(&newcomer, 2, &[]);
+    assert_eq!(world.synced(synced), None, "the assignment is awaited");
+    world.reload();
+    // The photograph of the last finished generation.
+    assert_eq!(world.state("g"), "Stable");
+    assert_eq!(world.heartbeat(&newcomer, 2), ErrorCode::UnknownMemberId);
+    assert_eq!(world.heartbeat(&ids[0], 2), ErrorCode::IllegalGeneration);
+    assert_eq!(world.heartbeat(&ids[0], 1), ErrorCode::None);
+    let synced = world.sync(&ids[0], 1, &[]);
+    assert_eq!(world.synced(synced).map(|synced| synced.assignment), Some("mine".into()));
+}
