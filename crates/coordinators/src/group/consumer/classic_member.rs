@@ -95,11 +95,15 @@ impl Consumers {
         } else {
             let member = self.advance(step, group, &claim).map_err(|refusal| refusal.error)?;
             #[cfg(test)]
-            let known = limits_with_planted_faults(step, &member_id);
+            let planted = limits_with_planted_faults(
+                step,
+                &member_id,
+                &[(Bug::JoinLimitStays, Limit::Join), (Bug::ClassicJoinIsNoSignOfLife, Limit::Session)],
+            );
             step.timers.cancel(&timer(id, &member_id, Limit::Join));
             set_limit(step, &member_id, Limit::Session, request.session_timeout_ms);
             #[cfg(test)]
-            known.into_iter().for_each(|(timer, deadline)| step.timers.set(timer, deadline));
+            planted.into_iter().for_each(|(timer, deadline)| step.timers.set(timer, deadline));
             set_limit(step, &member_id, Limit::Sync, rebalance_timeout_ms);
             member
         };
@@ -134,12 +138,10 @@ impl Consumers {
             return Err(ErrorCode::RebalanceInProgress);
         }
         #[cfg(test)]
-        let stays = step.settings.has(Bug::SyncLimitStays);
-        #[cfg(not(test))]
-        let stays = false;
-        if !stays {
-            step.timers.cancel(&timer(step.group_id, &member.id, Limit::Sync));
-        }
+        let planted = limits_with_planted_faults(step, &member.id, &[(Bug::SyncLimitStays, Limit::Sync)]);
+        step.timers.cancel(&timer(step.group_id, &member.id, Limit::Sync));
+        #[cfg(test)]
+        planted.into_iter().for_each(|(timer, deadline)| step.timers.set(timer, deadline));
         set_limit(step, &member.id, Limit::Session, classic.session_timeout_ms);
         let version = own.and_then(|own| Subscription::read(&own.metadata)).map_or(0, |read| read.version);
         let assignment = protocol::write_assignment(protocol::without_epochs(&member.assigned), &self.image, version);
@@ -279,15 +281,15 @@ fn former_with_planted_faults(step: &Step<'_>, mut former: Member, replaced: Opt
     former
 }
 
-/// The limits that a join leaves as they are.
+/// The limits that stay as they are, each by its fault.
 #[cfg(test)]
 fn limits_with_planted_faults(
     step: &Step<'_>,
     member_id: &str,
+    faults: &[(Bug, Limit)],
 ) -> Vec<(crate::group::classic::Timer, milena_base::Millis)> {
-    let stay = [(Bug::JoinLimitStays, Limit::Join), (Bug::ClassicJoinIsNoSignOfLife, Limit::Session)];
-    let planted = stay.into_iter().filter(|(bug, _)| step.settings.has(*bug));
-    let timers = planted.map(|(_, limit)| timer(step.group_id, member_id, limit));
+    let planted = faults.iter().filter(|(bug, _)| step.settings.has(*bug));
+    let timers = planted.map(|(_, limit)| timer(step.group_id, member_id, *limit));
     timers.filter_map(|timer| Some((timer.clone(), step.timers.at(&timer)?))).collect()
 }
 
