@@ -42,6 +42,18 @@ pub trait Disk: Clone + Send + Sync + 'static {
 
     /// Makes creations, renames and removals directly inside `dir` durable.
     fn flush_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// The room of the file system that `dir` is on.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
+}
+
+/// The room of a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total_bytes: u64,
+    /// What this process may still write.
+    pub usable_bytes: u64,
 }
 
 /// One open file. All positions are absolute; there is no cursor, so that one file serves many readers.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use milena_base::disk::Entry;
+use milena_base::disk::{Entry, Space};
 use milena_base::{Disk, DiskFile, Millis, Random};
 use parking_lot::Mutex;
 
@@ -414,6 +414,13 @@ impl Disk for MemoryDisk {
         tree.durable_files.retain(|path, _| !here(path));
         tree.durable_files.extend(now);
         Ok(())
+    }
+
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        let tree = self.tree.lock();
+        let used_bytes = tree.files.values().map(|file| file.contents.lock().size_bytes).sum::<u64>();
+        let usable_bytes = tree.room.lock().unwrap_or(u64::MAX);
+        Ok(Space { total_bytes: usable_bytes.saturating_add(used_bytes), usable_bytes })
     }
 }
 

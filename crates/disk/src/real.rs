@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use milena_base::disk::Entry;
+use milena_base::disk::{Entry, Space};
 use milena_base::{Disk, DiskFile, Millis};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
@@ -68,6 +68,12 @@ impl Disk for RealDisk {
 
     fn flush_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Space { total_bytes: bytes(found.f_blocks), usable_bytes: bytes(found.f_bavail) })
     }
 }
 

@@ -19,12 +19,12 @@ use milena_metadata::controller::{self, Controller, Decision, Request, Response}
 use milena_metadata::delta::{Changes, ReplayError};
 use milena_metadata::image::Image;
 use milena_metadata::loader::Loader;
-use milena_metadata::raft::{Effect, Event, Raft};
+use milena_metadata::raft::{Effect, Event, Raft, Voter};
 use milena_metadata::records::{self, Batch, Control, Entry, RecordsError};
 use milena_metadata::retention::SnapshotSchedule;
 use milena_partition::FlushToken;
 use milena_protocol::messages::{MetadataRecord, VotersRecord};
-use milena_protocol::{LeaderEpoch, Offset};
+use milena_protocol::{LeaderEpoch, NodeId, Offset};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use tracing::{error, info};
@@ -60,8 +60,25 @@ enum Message {
         request: Box<Request>,
         answer: oneshot::Sender<Response>,
     },
+    /// Where the quorum is.
+    DescribeQuorum(oneshot::Sender<Option<Quorum>>),
     /// The node stops: make the log durable and end.
     Stop(oneshot::Sender<()>),
+}
+
+/// The quorum as its leader sees it.
+#[derive(Debug)]
+pub struct Quorum {
+    /// Who leads: this node.
+    pub leader: NodeId,
+    /// Since which epoch.
+    pub epoch: LeaderEpoch,
+    /// Everything below is committed; `None` while that is not known.
+    pub high_watermark: Option<Offset>,
+    /// Where the leader's log ends.
+    pub log_end: Offset,
+    /// The voters in force.
+    pub voters: Vec<Voter>,
 }
 
 /// The door to the control thread.
@@ -85,6 +102,13 @@ impl ControlHandle {
                 response => return Some(response),
             }
         }
+    }
+
+    /// The quorum; `None` where this node does not lead it, or stops.
+    pub async fn quorum(&self) -> Option<Quorum> {
+        let (answer, answered) = oneshot::channel();
+        self.mailbox.send(Message::DescribeQuorum(answer)).await.ok()?;
+        answered.await.ok()?
     }
 
     /// Ends the control thread once its log is durable.
@@ -224,6 +248,10 @@ impl<W: World> ControlThread<W> {
             match self.wake().await {
                 Wake::Message(None) => return Ok(()),
                 Wake::Message(Some(Message::Ask { request, answer })) => self.ask(*request, answer).await?,
+                Wake::Message(Some(Message::DescribeQuorum(answer))) => {
+                    // Whoever asked may be gone.
+                    let _ = answer.send(self.quorum());
+                }
                 Wake::Applied => self.release(),
                 Wake::Message(Some(Message::Stop(done))) => {
                     self.log.close()?;
@@ -261,6 +289,16 @@ impl<W: World> ControlThread<W> {
             message = self.mailbox.recv() => Wake::Message(message),
             () = timer => Wake::Timer,
         }
+    }
+
+    fn quorum(&self) -> Option<Quorum> {
+        Some(Quorum {
+            epoch: self.raft.leading()?,
+            leader: self.raft.leader()?,
+            high_watermark: self.raft.high_watermark(),
+            log_end: self.raft.log_end(),
+            voters: self.raft.voters().to_vec(),
+        })
     }
 
     async fn timers(&mut self) -> Result<(), ControlError> {

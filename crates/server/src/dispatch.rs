@@ -45,16 +45,20 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::TxnOffsetCommit,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
+    ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
     ApiKey::DeleteGroups,
+    ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::OffsetDelete,
+    ApiKey::DescribeQuorum,
     ApiKey::DescribeCluster,
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
     ApiKey::DescribeProducers,
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
+    ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -275,6 +279,8 @@ fn grows(key: ApiKey) -> bool {
             | ApiKey::DescribeProducers
             | ApiKey::DescribeTransactions
             | ApiKey::ListTransactions
+            | ApiKey::DescribeLogDirs
+            | ApiKey::ListConfigResources
             | ApiKey::DescribeTopicPartitions
     )
 }
@@ -310,18 +316,24 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
         ApiKey::TxnOffsetCommit => serve!(call, decoder, api::txn_offset_commit::txn_offset_commit),
         ApiKey::DescribeConfigs => serve_whole!(call, decoder, growing, api::configs::describe_configs),
         ApiKey::AlterConfigs => serve!(call, decoder, api::configs::alter_configs),
+        ApiKey::DescribeLogDirs => serve_whole!(call, decoder, growing, api::log_dirs::describe_log_dirs),
         ApiKey::CreatePartitions => serve!(call, decoder, api::topics::create_partitions),
         ApiKey::DeleteGroups => serve!(call, decoder, api::groups::delete_groups),
+        ApiKey::ElectLeaders => serve!(call, decoder, api::topics::elect_leaders),
         ApiKey::IncrementalAlterConfigs => serve!(call, decoder, api::configs::incremental_alter_configs),
         ApiKey::OffsetDelete => serve!(call, decoder, api::groups::offset_delete),
         ApiKey::ConsumerGroupHeartbeat => serve!(call, decoder, api::consumer_groups::consumer_group_heartbeat),
         ApiKey::ConsumerGroupDescribe => {
             serve_parts!(call, decoder, growing, api::consumer_groups::consumer_group_describe)
         }
+        ApiKey::DescribeQuorum => serve!(call, decoder, api::quorum::describe_quorum),
         ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
         ApiKey::DescribeProducers => serve_whole!(call, decoder, growing, api::describe_producers::describe_producers),
         ApiKey::DescribeTransactions => serve_parts!(call, decoder, growing, api::transactions::describe_transactions),
         ApiKey::ListTransactions => serve_whole!(call, decoder, growing, api::transactions::list_transactions),
+        ApiKey::ListConfigResources => {
+            serve_whole!(call, decoder, growing, api::config_resources::list_config_resources)
+        }
         ApiKey::DescribeTopicPartitions => {
             serve_whole!(call, decoder, growing, api::cluster::describe_topic_partitions)
         }

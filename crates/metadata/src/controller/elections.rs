@@ -21,6 +21,17 @@ pub(super) enum Cause {
     Back(NodeId),
     /// The broker came back without having stopped cleanly: it may have lost what it had acknowledged.
     UncleanShutdown(NodeId),
+    /// Somebody asks for it.
+    Asked(Election),
+}
+
+/// Which leader is asked for (`ElectionType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Election {
+    /// The first replica, if it is in sync.
+    Preferred,
+    /// Any that is there, where none leads.
+    Unclean,
 }
 
 /// What is decided on for one partition.
@@ -29,6 +40,7 @@ struct Wanted<'a> {
     isr: Vec<NodeId>,
     elr: Vec<NodeId>,
     has_elr: bool,
+    prefers_first: bool,
     unclean_allowed: bool,
 }
 
@@ -61,6 +73,20 @@ impl Active {
         records
     }
 
+    /// The change record of one partition whose leader is asked for; `None` where no other can lead.
+    pub(super) fn elected(
+        &self,
+        options: &Options,
+        topic: &Arc<Topic>,
+        (number, partition): (i32, &Partition),
+        election: Election,
+    ) -> Option<MetadataRecord> {
+        let min_isr = self.min_isr(options, topic);
+        let unclean_allowed = election == Election::Unclean;
+        let change = self.partition_change(Cause::Asked(election), partition, min_isr, unclean_allowed)?;
+        Some(PartitionChangeRecord { partition_id: number, topic_id: topic.id, ..change }.into())
+    }
+
     fn min_isr(&self, options: &Options, topic: &Arc<Topic>) -> usize {
         let wanted = self.topic_setting(options, &topic.name, MIN_ISR).and_then(|value| value.parse().ok());
         let replicas = topic.partitions.values().next().map_or(1, |partition| partition.replicas.len());
@@ -76,7 +102,7 @@ impl Active {
     ) -> Option<PartitionChangeRecord> {
         let (leaves, unclean_shutdown) = match cause {
             Cause::Gone(id) => (Some(id), None),
-            Cause::Back(_) => (None, None),
+            Cause::Back(_) | Cause::Asked(_) => (None, None),
             Cause::UncleanShutdown(id) => (Some(id), Some(id)),
         };
         let acceptable = |replica: NodeId| {
@@ -90,7 +116,8 @@ impl Active {
             false if has_elr => Vec::new(),
             false => partition.elr.clone(),
         };
-        Wanted { partition, isr, elr, has_elr, unclean_allowed }.record(acceptable)
+        let prefers_first = cause == Cause::Asked(Election::Preferred);
+        Wanted { partition, isr, elr, has_elr, prefers_first, unclean_allowed }.record(acceptable)
     }
 
     fn has_online_directory(&self, partition: &Partition, replica: NodeId) -> bool {
@@ -152,17 +179,19 @@ impl Wanted<'_> {
         changes.then_some(record)
     }
 
-    /// Who leads, and whether records may be lost by it: the current leader if it may, else the first replica that may,
+    /// Who leads, and whether records may be lost by it: the first replica if it is preferred and may, else the current
+    /// leader if it may, else the first replica that may,
     /// else the last leader once nothing better can come, else (where allowed) any replica that is there.
     fn elect(&self, acceptable: &impl Fn(NodeId) -> bool) -> (NodeId, bool) {
         let valid = |replica: NodeId| {
             let eligible = self.isr.contains(&replica) || (self.isr.is_empty() && self.elr.contains(&replica));
             eligible && acceptable(replica)
         };
-        if valid(self.partition.leader) {
-            return (self.partition.leader, false);
-        }
         let replicas = &self.partition.replicas;
+        let first = replicas.first().copied().filter(|_| self.prefers_first);
+        if let Some(leader) = first.into_iter().chain([self.partition.leader]).find(|replica| valid(*replica)) {
+            return (leader, false);
+        }
         if let Some(replica) = replicas.iter().copied().find(|replica| valid(*replica)) {
             return (replica, false);
         }

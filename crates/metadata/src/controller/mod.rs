@@ -13,6 +13,7 @@
 
 mod activation;
 mod brokers;
+mod elect_leaders;
 mod elections;
 mod new_partitions;
 mod new_topics;
@@ -30,7 +31,8 @@ use milena_protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest, AlterConfigsResponse,
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, MetadataRecord, NoOpRecord,
+    DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, MetadataRecord, NoOpRecord,
 };
 use milena_protocol::{LeaderEpoch, NodeId, Offset};
 
@@ -88,6 +90,8 @@ pub enum Request {
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     /// Settings, all of a resource: what is not listed is removed.
     AlterConfigs(AlterConfigsRequest),
+    /// Other leaders of partitions.
+    ElectLeaders(ElectLeadersRequest),
     /// A block of producer ids.
     AllocateProducerIds(AllocateProducerIdsRequest),
 }
@@ -111,6 +115,8 @@ pub enum Response {
     IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
     /// To [`Request::AlterConfigs`].
     AlterConfigs(AlterConfigsResponse),
+    /// To [`Request::ElectLeaders`].
+    ElectLeaders(ElectLeadersResponse),
     /// To [`Request::AllocateProducerIds`].
     AllocateProducerIds(AllocateProducerIdsResponse),
 }
@@ -271,6 +277,7 @@ impl Active {
             Request::CreatePartitions(request) => self.create_partitions(&request, random),
             Request::IncrementalAlterConfigs(request) => self.incremental_alter_configs(options, &request),
             Request::AlterConfigs(request) => self.alter_configs(options, &request),
+            Request::ElectLeaders(request) => self.elect_leaders(options, &request),
             Request::AllocateProducerIds(request) => self.allocate_producer_ids(&request),
         }
     }

@@ -1,3 +1,5 @@
+mod elect_leaders;
+
 use milena_protocol::messages::broker_registration_request::{Feature, Listener};
 use milena_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use milena_protocol::messages::create_topics_request::{
@@ -5,7 +7,7 @@ use milena_protocol::messages::create_topics_request::{
 };
 use milena_protocol::messages::delete_topics_request::DeleteTopicState;
 use milena_protocol::messages::{
-    alter_configs_request, create_topics_response, delete_topics_response,
+    alter_configs_request, create_topics_response, delete_topics_response, elect_leaders_response,
     incremental_alter_configs_request as incremental,
 };
 use milena_protocol::{ErrorCode, Uuid};

@@ -28,10 +28,10 @@ use crate::share::Lookups;
 use crate::world::World;
 
 /// Numbers of resource kinds on the wire (`ConfigResource.Type`).
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
+pub(super) const CLIENT_METRICS: i8 = 16;
+pub(super) const GROUP: i8 = 32;
 
 /// What the settings of one resource take, in look-ups.
 const RESOURCE_LOOKUPS: usize = 32;

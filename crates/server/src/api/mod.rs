@@ -13,6 +13,7 @@ macro_rules! expect {
 pub mod add_to_txn;
 pub mod api_versions;
 pub mod cluster;
+pub mod config_resources;
 pub mod configs;
 pub mod consumer_groups;
 pub mod delete_records;
@@ -23,8 +24,10 @@ pub mod find_coordinator;
 pub mod groups;
 pub mod init_producer_id;
 pub mod list_offsets;
+pub mod log_dirs;
 pub mod metadata;
 pub mod produce;
+pub mod quorum;
 mod repeated;
 pub mod topics;
 pub mod transactions;

@@ -1,4 +1,4 @@
-//! CreateTopics, DeleteTopics, CreatePartitions: forwarded to the controller, answered when this node has
+//! CreateTopics, DeleteTopics, CreatePartitions, ElectLeaders: forwarded to the controller, answered when this node has
 //! applied what was decided, so that the client finds the topic as the answer says it is.
 
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use milena_metadata::controller::{Request, Response};
 use milena_protocol::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse,
+    DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse,
 };
 
 use crate::control::ask;
@@ -21,6 +21,11 @@ pub async fn create_topics<W: World>(call: &Call<'_, W>, request: CreateTopicsRe
 /// Deletes topics.
 pub async fn delete_topics<W: World>(call: &Call<'_, W>, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     ask!(call, Request::DeleteTopics { request, version: call.version() }, Response::DeleteTopics)
+}
+
+/// Gives partitions the leader that is asked for.
+pub async fn elect_leaders<W: World>(call: &Call<'_, W>, request: ElectLeadersRequest) -> ElectLeadersResponse {
+    ask!(call, Request::ElectLeaders(request), Response::ElectLeaders)
 }
 
 /// Adds partitions to topics.

@@ -290,6 +290,10 @@ async fn ask_about_the_cluster(asker: &mut Asker) {
         })
         .await;
     asker.every_version(|_, _| DescribeClusterRequest::default()).await;
+    asker.every_version(|_, _| DescribeLogDirsRequest::default()).await;
+    asker.every_version(|_, _| DescribeQuorumRequest::default()).await;
+    asker.every_version(|_, _| ElectLeadersRequest::default()).await;
+    asker.every_version(|_, _| ListConfigResourcesRequest::default()).await;
     asker.every_version(|_, _| DescribeTopicPartitionsRequest::default()).await;
     asker.every_version(create_topics).await;
     asker.every_version(delete_topics).await;

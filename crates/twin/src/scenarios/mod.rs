@@ -1,5 +1,6 @@
 //! The table of scenarios, one file for each area. The traps are numbered lines of our notes on Kafka's behaviour.
 
+mod administration;
 mod api_versions;
 mod configs;
 mod connection;
@@ -89,6 +90,7 @@ const AREAS: &[&[Scenario]] = &[
     connection::SCENARIOS,
     api_versions::SCENARIOS,
     metadata::SCENARIOS,
+    administration::SCENARIOS,
     topics::SCENARIOS,
     configs::SCENARIOS,
     produce::SCENARIOS,
