@@ -32,7 +32,12 @@ pub(super) async fn run<W: World, S: Kind<W>>(node: Arc<Node<W>>, mut mailbox: m
         tokio::select! {
             biased;
             message = mailbox.recv() => match message {
-                Some(message) => thread.take(message),
+                Some(message) => {
+                    // What was due before the message came happens before it, also where this thread wakes late: a session
+                    // that is over does not keep its group from being deleted.
+                    thread.tick();
+                    thread.take(message);
+                }
                 None => return,
             },
             () = sleep(pause) => {}

@@ -1,6 +1,7 @@
 //! Tests of whole nodes on one seeded thread: sockets, disk and clock are in memory, so a run takes milliseconds
 //! and can be repeated.
 
+mod classic_groups;
 mod client;
 mod consumer_groups;
 mod endurance;
