@@ -29,21 +29,21 @@ pub(super) async fn run<W: World, S: Kind<W>>(node: Arc<Node<W>>, mut mailbox: m
     };
     loop {
         let pause = thread.until_deadline().unwrap_or(Duration::MAX);
-        tokio::select! {
+        let message = tokio::select! {
             biased;
             message = mailbox.recv() => match message {
-                Some(message) => {
-                    // What was due before the message came happens before it, also where this thread wakes late: a session
-                    // that is over does not keep its group from being deleted.
-                    thread.tick();
-                    thread.take(message);
-                }
+                Some(message) => Some(message),
                 None => return,
             },
-            () = sleep(pause) => {}
+            () = sleep(pause) => None,
             () = node.stopping() => return,
-        }
+        };
+        // What was due before a message came happens before it, also where this thread wakes late: a session that is over
+        // does not keep its group from being deleted.
         thread.tick();
+        if let Some(message) = message {
+            thread.take(message);
+        }
     }
 }
 
