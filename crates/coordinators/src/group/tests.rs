@@ -6,6 +6,7 @@ mod consumers;
 mod expiry;
 mod join;
 mod leave;
+mod measured;
 mod migration;
 mod offsets;
 mod rebalance;

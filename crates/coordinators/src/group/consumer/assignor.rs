@@ -76,13 +76,25 @@ impl Problem {
         let mut solved: BTreeMap<String, Partitions> =
             self.members.keys().map(|id| (id.clone(), Partitions::new())).collect();
         for (topic, count) in &self.counts {
-            let subscribers: Vec<&String> =
-                order.iter().filter(|(_, member)| member.topics.contains(topic)).map(|(id, _)| *id).collect();
-            let members = subscribers.len() as i32;
+            let subscribers = || {
+                let mut last: Option<(&Arc<BTreeSet<Uuid>>, bool)> = None;
+                order.iter().filter(move |(_, member)| {
+                    // Most have the same topics as the one before.
+                    let known = last.filter(|(topics, _)| self.is_of_one_mind || Arc::ptr_eq(topics, &member.topics));
+                    let is = known.map_or_else(|| member.topics.contains(topic), |(_, is)| is);
+                    last = Some((&member.topics, is));
+                    is
+                })
+            };
+            let members = subscribers().count() as i32;
             let mut start = 0;
-            for (id, position) in subscribers.into_iter().zip(0..) {
+            for ((id, _), position) in subscribers().zip(0..) {
                 let quota = count / members + i32::from(position < count % members);
-                if let Some(partitions) = solved.get_mut(id).filter(|_| quota > 0) {
+                if quota == 0 {
+                    // The others get nothing of it either.
+                    break;
+                }
+                if let Some(partitions) = solved.get_mut(*id) {
                     partitions.insert(*topic, (start..start + quota).collect());
                 }
                 start += quota;

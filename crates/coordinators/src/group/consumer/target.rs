@@ -54,23 +54,25 @@ impl Consumers {
 
     fn problem(&self, group: &ConsumerGroup, updated: &Member, is_of_one_mind: bool) -> Problem {
         let mut problem = Problem { is_of_one_mind, ..Problem::default() };
-        let mut of_all: Option<Arc<BTreeSet<Uuid>>> = None;
+        let mut last: Option<(&Member, Arc<BTreeSet<Uuid>>)> = None;
         for member in group.with(updated) {
-            // Who subscribes in the same words, subscribes to the same topics.
-            let is_said = is_of_one_mind && member.id != updated.id;
-            let topics = match of_all.as_ref().filter(|_| is_said) {
-                Some(topics) => Arc::clone(topics),
-                None => Arc::new(group.topic_ids(member, &self.image)),
+            // Most subscribe in the same words, and so to the same topics.
+            let is_like = |other: &Member| {
+                let is_said = is_of_one_mind && member.id != updated.id;
+                is_said || other.topics == member.topics && other.regex() == member.regex()
             };
-            if of_all.is_none() || !is_said {
-                for topic in topics.iter() {
-                    let count = self.image.topic_by_id(*topic).map_or(0, |topic| topic.partitions.len() as i32);
-                    problem.counts.insert(*topic, count);
+            let topics = match last.as_ref().filter(|(other, _)| is_like(other)) {
+                Some((_, topics)) => Arc::clone(topics),
+                None => {
+                    let topics = Arc::new(group.topic_ids(member, &self.image));
+                    for topic in topics.iter() {
+                        let count = self.image.topic_by_id(*topic).map_or(0, |topic| topic.partitions.len() as i32);
+                        problem.counts.insert(*topic, count);
+                    }
+                    topics
                 }
-            }
-            if is_said {
-                of_all = Some(Arc::clone(&topics));
-            }
+            };
+            last = Some((member, Arc::clone(&topics)));
             let instance_id = member.instance_id.clone();
             let target = group.target_of(member).cloned().unwrap_or_default();
             problem.members.insert(member.id.clone(), Subscriber { instance_id, topics, target });
