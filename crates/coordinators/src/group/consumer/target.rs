@@ -58,7 +58,7 @@ impl Consumers {
         for member in group.with(updated) {
             // Most subscribe in the same words, and so to the same topics.
             let is_like = |other: &Member| {
-                let is_said = is_of_one_mind && member.id != updated.id;
+                let is_said = is_of_one_mind && member.id != updated.id && other.id != updated.id;
                 is_said || other.topics == member.topics && other.regex() == member.regex()
             };
             let topics = match last.as_ref().filter(|(other, _)| is_like(other)) {
