@@ -203,7 +203,7 @@ impl View<'_> {
                 Found::NoName(name) => absent(name),
                 Found::NoId(topic_id) => {
                     let error_code = ErrorCode::UnknownTopicId.number();
-                    MetadataResponseTopic { error_code, topic_id, ..Default::default() }
+                    MetadataResponseTopic { error_code, name: None, topic_id, ..Default::default() }
                 }
             };
             lookups.done(1 + topic.partitions.len()).await;
