@@ -30,7 +30,7 @@ use crate::connect::Target;
 use crate::failure::Failure;
 use crate::node;
 use crate::numbers;
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::stop::Stop;
 use figures::{Display, Figures};
 use members::News;
@@ -68,7 +68,7 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
         () = stop.ordered() => None,
     };
     if arguments.keep && shown.is_some() {
-        eprintln!("the node listens on {} until Ctrl-C", node.address());
+        tell(&format!("the node listens on {} until Ctrl-C", node.address()));
         stop.ordered().await;
     }
     let stopped = node.stop().await;

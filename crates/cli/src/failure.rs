@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use milena_client::Error;
 use milena_protocol::ErrorCode;
 
+use crate::output::tell;
+
 /// Why a command did not do its work.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -56,7 +58,7 @@ impl Failure {
             Failure::Usage(message) => (2, message),
             Failure::Unreachable(message) => (3, message),
         };
-        eprintln!("error: {}", one_line(&message));
+        tell(&format!("error: {}", one_line(&message)));
         ExitCode::from(code)
     }
 }

@@ -1,4 +1,5 @@
-//! What goes to stdout: results, as a table for people or as JSON for programs. Nothing else is printed there.
+//! What goes to stdout: results, as a table for people or as JSON for programs. Nothing else is printed there. What else is
+//! to be said goes to stderr.
 
 use std::io::{self, Write};
 
@@ -6,6 +7,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::failure::Failure;
+
+/// A line for people, on stderr. If they have closed it, nobody wants to hear it.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

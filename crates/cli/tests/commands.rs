@@ -289,6 +289,16 @@ fn the_demo_shows_that_every_event_arrives_once_and_in_order() {
 }
 
 #[test]
+fn the_demo_goes_on_though_nobody_reads_what_it_tells() {
+    let mut demo = milena();
+    let demo =
+        demo.args(["demo", "--events", "20000", "--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut demo = demo.spawn().unwrap();
+    drop(demo.stderr.take());
+    assert_eq!(demo.wait_with_output().unwrap().status.code(), Some(0));
+}
+
+#[test]
 fn the_demo_sends_the_users_events_and_tells_bad_lines() {
     let input = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(input.path(), "{\"user_id\":\"a\"}\nno event\n{\"user_id\":1}\n").unwrap();

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::base64;
 use crate::connect::Target;
 use crate::failure::Failure;
-use crate::output::{self, Output};
+use crate::output::{self, Output, tell};
 use crate::stop::Stop;
 use crate::{names, numbers, time};
 
@@ -299,7 +299,7 @@ impl Reading {
     fn give_up_printed(&mut self) {
         if self.commits && !self.printed.is_empty() {
             self.printed.clear();
-            eprintln!("note: the group went on without this member: the records that it printed last are read again");
+            tell("note: the group went on without this member: the records that it printed last are read again");
         }
     }
 

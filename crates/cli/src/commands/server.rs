@@ -1,6 +1,7 @@
 //! `milena server`: runs a node until it is told to stop.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::failure::Failure;
@@ -30,7 +31,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // Heard from the beginning: whoever sees `ready` may send a signal at once.
     let mut stop = Stop::listen()?;
     let mut node = node::start(settings(arguments)?).await?;
-    println!("ready {}", node.address());
+    // A node serves on though nobody reads what it says.
+    let _ = writeln!(io::stdout(), "ready {}", node.address());
     tokio::select! {
         () = stop.ordered() => {}
         failure = node.failed() => return Err(failure),

@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::PARTITIONS;
 use crate::latencies::Latencies;
+use crate::output::tell;
 
 /// Everything that is counted.
 pub(super) struct Figures {
@@ -152,5 +153,5 @@ fn print_line(figures: &Figures) {
         figures.partitions.iter().map(|(partition, received)| format!("{partition}: {received}")).collect();
     let seconds = figures.started.elapsed().as_secs_f64();
     let (sent, received) = (figures.sent, figures.received);
-    eprintln!("{seconds:5.1} s  sent {sent}, received {received} ({}), {}", partitions.join(", "), figures.line());
+    tell(&format!("{seconds:5.1} s  sent {sent}, received {received} ({}), {}", partitions.join(", "), figures.line()));
 }

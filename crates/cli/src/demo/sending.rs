@@ -17,6 +17,7 @@ use super::verify::Expected;
 use super::{Arguments, TOPIC};
 use crate::failure::Failure;
 use crate::input::{self, Line};
+use crate::output::tell;
 
 /// How far sending is.
 #[derive(Debug, Clone, Copy, Default)]
@@ -93,7 +94,7 @@ impl Sender {
                 },
                 Err(problem) => problem,
             };
-            eprintln!("line {number}: {problem}; it is not sent");
+            tell(&format!("line {number}: {problem}; it is not sent"));
             self.sent.bad_lines += 1;
         }
         self.finish(began).await

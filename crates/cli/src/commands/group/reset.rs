@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::destination::{self, Place, To};
 use crate::failure::Failure;
-use crate::output::{Output, Row};
+use crate::output::{Output, Row, tell};
 use crate::scope::{self, Scope};
 use crate::{names, numbers};
 
@@ -70,7 +70,7 @@ impl Reset {
             let offsets = moves.iter().map(|(partition, (_, to))| (partition.clone(), *to)).collect();
             admin.alter_group_offsets(&self.group, &offsets).await?;
         } else if !self.dry_run && !self.export {
-            eprintln!("note: nothing was stored; add --execute to store it");
+            tell("note: nothing was stored; add --execute to store it");
         }
         let rows = moves.into_iter().map(|(partition, (from, to))| MoveRow {
             topic: partition.topic,
@@ -124,7 +124,7 @@ impl Reset {
             let place = Place { partition: &partition, stored: from, listed: listed.get(&partition).copied() };
             let (to, wanted) = destination::destination(admin, &place, &self.to, now).await?;
             if let Some(wanted) = wanted {
-                eprintln!("note: {partition} has no offset {wanted}; it goes to {to}");
+                tell(&format!("note: {partition} has no offset {wanted}; it goes to {to}"));
             }
             moves.insert(partition, (from, to));
         }
