@@ -22,7 +22,7 @@ use tokio::task::coop::{has_budget_remaining, unconstrained};
 use tracing::{debug, warn};
 
 use crate::answer::{Output, SendError};
-use crate::dispatch::{Outcome, Progress, dispatch};
+use crate::dispatch::{Outcome, Progress, dispatch, grows};
 use crate::frames::{FrameError, Frames, RequestFrame};
 use crate::node::Node;
 use crate::pipeline::Pipeline;
@@ -262,25 +262,15 @@ fn waits_for_others(key: ApiKey) -> bool {
 
 /// Whether a request only reads: then there is no use in it once its peer is gone.
 fn only_reads(key: ApiKey) -> bool {
-    matches!(
+    let is_short = matches!(
         key,
         ApiKey::Fetch
-            | ApiKey::ListOffsets
-            | ApiKey::Metadata
-            | ApiKey::OffsetFetch
             | ApiKey::FindCoordinator
-            | ApiKey::DescribeGroups
-            | ApiKey::ListGroups
             | ApiKey::ApiVersions
-            | ApiKey::OffsetForLeaderEpoch
-            | ApiKey::DescribeConfigs
             | ApiKey::DescribeCluster
-            | ApiKey::ConsumerGroupDescribe
-            | ApiKey::DescribeProducers
-            | ApiKey::DescribeTransactions
-            | ApiKey::ListTransactions
-            | ApiKey::DescribeTopicPartitions
-    )
+            | ApiKey::DescribeQuorum
+    );
+    is_short || grows(key)
 }
 
 /// Waits for an answer, and gives up when the peer is gone.

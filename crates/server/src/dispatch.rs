@@ -265,7 +265,7 @@ async fn answer_within_bounds<W: World>(call: &Call<'_, W>, decoder: Decoder) ->
 }
 
 /// Whether the memory of an answer is reserved as it grows. Such a request only reads.
-fn grows(key: ApiKey) -> bool {
+pub(crate) fn grows(key: ApiKey) -> bool {
     matches!(
         key,
         ApiKey::ListOffsets
