@@ -156,8 +156,10 @@ public final class Transactions {
             other.beginTransaction();
             send(other, topic, 1, 1, 2);
             other.commitTransaction();
+            // A commit is answered once it is decided; its marker follows.
+            Checks.eventually("two records and the marker of the second", () ->
+                everything.endOffsets(List.of(part)).get(part) == 3);
             Checks.equal(committed.endOffsets(List.of(part)), Map.of(part, 0L), "end of committed records");
-            Checks.equal(everything.endOffsets(List.of(part)), Map.of(part, 3L), "end of all records");
             read("read_committed", topic, 1, 0);
             Checks.equal(read("read_uncommitted", topic, 1, 2), List.of("0", "1"), "all values");
             open.commitTransaction();
