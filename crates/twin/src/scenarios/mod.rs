@@ -25,6 +25,7 @@ mod offset_traps;
 mod offsets;
 mod produce;
 mod producer_ids;
+mod raised;
 mod requests;
 mod timed;
 mod topics;
@@ -62,6 +63,8 @@ impl Scenario {
             Profile::Timed
         } else if is_one_of(former::SCENARIOS) {
             Profile::Former
+        } else if is_one_of(raised::SCENARIOS) {
+            Profile::Raised
         } else {
             Profile::Usual
         }
@@ -104,6 +107,7 @@ const AREAS: &[&[Scenario]] = &[
     offset_traps::SCENARIOS,
     timed::SCENARIOS,
     former::SCENARIOS,
+    raised::SCENARIOS,
     markers::SCENARIOS,
     transactions::SCENARIOS,
     consumer_groups::SCENARIOS,
