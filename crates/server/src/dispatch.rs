@@ -45,11 +45,14 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::TxnOffsetCommit,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
+    ApiKey::AlterReplicaLogDirs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
     ApiKey::DeleteGroups,
     ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
     ApiKey::OffsetDelete,
     ApiKey::DescribeQuorum,
     ApiKey::UpdateFeatures,
@@ -283,6 +286,7 @@ pub(crate) fn grows(key: ApiKey) -> bool {
             | ApiKey::ListTransactions
             | ApiKey::DescribeLogDirs
             | ApiKey::ListConfigResources
+            | ApiKey::ListPartitionReassignments
             | ApiKey::DescribeTopicPartitions
     )
 }
@@ -318,6 +322,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
         ApiKey::TxnOffsetCommit => serve!(call, decoder, api::txn_offset_commit::txn_offset_commit),
         ApiKey::DescribeConfigs => serve_whole!(call, decoder, growing, api::configs::describe_configs),
         ApiKey::AlterConfigs => serve!(call, decoder, api::configs::alter_configs),
+        ApiKey::AlterReplicaLogDirs => serve!(call, decoder, api::alter_log_dirs::alter_replica_log_dirs),
         ApiKey::DescribeLogDirs => serve_whole!(call, decoder, growing, api::log_dirs::describe_log_dirs),
         ApiKey::CreatePartitions => serve!(call, decoder, api::topics::create_partitions),
         ApiKey::DeleteGroups => serve!(call, decoder, api::groups::delete_groups),
@@ -330,6 +335,12 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
         }
         ApiKey::DescribeQuorum => serve!(call, decoder, api::quorum::describe_quorum),
         ApiKey::UpdateFeatures => serve!(call, decoder, api::changes::update_features),
+        ApiKey::AlterPartitionReassignments => {
+            serve!(call, decoder, api::reassignments::alter_partition_reassignments)
+        }
+        ApiKey::ListPartitionReassignments => {
+            serve_whole!(call, decoder, growing, api::reassignments::list_partition_reassignments)
+        }
         ApiKey::UnregisterBroker => serve!(call, decoder, api::changes::unregister_broker),
         ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
         ApiKey::DescribeProducers => serve_whole!(call, decoder, growing, api::describe_producers::describe_producers),

@@ -20,6 +20,7 @@ mod new_topics;
 mod old_topics;
 mod placement;
 mod producer_ids;
+mod reassignments;
 mod refusal;
 mod settings;
 mod unregister_broker;
@@ -31,11 +32,12 @@ use brokers::Session;
 use milena_base::{Millis, Random};
 use milena_protocol::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest, AlterConfigsResponse,
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, MetadataRecord, NoOpRecord, UnregisterBrokerRequest, UnregisterBrokerResponse,
-    UpdateFeaturesRequest, UpdateFeaturesResponse,
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, BrokerHeartbeatRequest,
+    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, CreatePartitionsRequest,
+    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    ElectLeadersRequest, ElectLeadersResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    MetadataRecord, NoOpRecord, UnregisterBrokerRequest, UnregisterBrokerResponse, UpdateFeaturesRequest,
+    UpdateFeaturesResponse,
 };
 use milena_protocol::{LeaderEpoch, NodeId, Offset};
 
@@ -95,6 +97,8 @@ pub enum Request {
     AlterConfigs(AlterConfigsRequest),
     /// Other leaders of partitions.
     ElectLeaders(ElectLeadersRequest),
+    /// Other replicas of partitions.
+    AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
     /// A broker is forgotten.
     UnregisterBroker(UnregisterBrokerRequest),
     /// Other levels of features.
@@ -129,6 +133,8 @@ pub enum Response {
     AlterConfigs(AlterConfigsResponse),
     /// To [`Request::ElectLeaders`].
     ElectLeaders(ElectLeadersResponse),
+    /// To [`Request::AlterPartitionReassignments`].
+    AlterPartitionReassignments(AlterPartitionReassignmentsResponse),
     /// To [`Request::UnregisterBroker`].
     UnregisterBroker(UnregisterBrokerResponse),
     /// To [`Request::UpdateFeatures`].
@@ -294,6 +300,7 @@ impl Active {
             Request::IncrementalAlterConfigs(request) => self.incremental_alter_configs(options, &request),
             Request::AlterConfigs(request) => self.alter_configs(options, &request),
             Request::ElectLeaders(request) => self.elect_leaders(options, &request),
+            Request::AlterPartitionReassignments(request) => self.alter_reassignments(options, &request),
             Request::UnregisterBroker(request) => self.unregister_broker(options, &request),
             Request::UpdateFeatures { request, version } => self.update_features(options, &request, version),
             Request::AllocateProducerIds(request) => self.allocate_producer_ids(&request),

@@ -157,7 +157,7 @@ pub(super) fn new_partition(image: &Image, replicas: Vec<NodeId>) -> Option<Part
     let active = |id: &NodeId| image.broker(*id).is_some_and(|broker| broker.is_active());
     let isr: Vec<NodeId> = replicas.iter().copied().filter(active).collect();
     Some(Partition {
-        directories: replicas.iter().map(|id| directory(image, *id)).collect(),
+        directories: replicas.iter().map(|id| default_directory(image, *id)).collect(),
         replicas,
         leader: *isr.first()?,
         isr,
@@ -172,7 +172,7 @@ pub(super) fn new_partition(image: &Image, replicas: Vec<NodeId>) -> Option<Part
 }
 
 /// The directory of a new replica, where there is no choice.
-fn directory(image: &Image, id: NodeId) -> Uuid {
+pub(super) fn default_directory(image: &Image, id: NodeId) -> Uuid {
     match image.broker(id).map(|broker| broker.log_dirs.as_slice()) {
         Some([]) => Uuid::ZERO,
         Some([only]) => *only,

@@ -1,4 +1,5 @@
 mod elect_leaders;
+mod reassignments;
 mod unregister_broker;
 mod update_features;
 
@@ -9,8 +10,8 @@ use milena_protocol::messages::create_topics_request::{
 };
 use milena_protocol::messages::delete_topics_request::DeleteTopicState;
 use milena_protocol::messages::{
-    ConfigRecord, FeatureLevelRecord, alter_configs_request, create_topics_response, delete_topics_response,
-    elect_leaders_response, incremental_alter_configs_request as incremental,
+    ConfigRecord, FeatureLevelRecord, PartitionChangeRecord, alter_configs_request, create_topics_response,
+    delete_topics_response, elect_leaders_response, incremental_alter_configs_request as incremental,
 };
 use milena_protocol::{ErrorCode, Uuid};
 

@@ -98,6 +98,11 @@ impl Partition {
         partition.check_directories().map(|()| partition)
     }
 
+    /// Whether its replicas are on their way to other brokers.
+    pub fn is_moving(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
+
     /// The record that gives this state.
     pub(crate) fn to_record(&self, topic: Uuid, partition: i32) -> PartitionRecord {
         let tagged = |ids: &[NodeId]| (!ids.is_empty()).then(|| numbers(ids));

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use milena_base::Disk;
@@ -55,13 +56,17 @@ pub async fn describe_log_dirs<W: World>(
 /// The log directory with those replicas in it.
 async fn directory<W: World>(call: &Call<'_, W>, topics: Vec<DescribeLogDirsTopic>) -> DescribeLogDirsResult {
     let path = call.node.settings.data_dir.clone();
-    // Kafka names directories by their absolute paths, as given otherwise.
-    let log_dir = std::path::absolute(&path).unwrap_or_else(|_| path.clone()).to_string_lossy().into_owned();
+    let log_dir = log_dir(&path);
     let disk = call.node.world.disk();
     match on_pool(&*call.node.world, move || disk.space(&path)).await {
         Ok(space) => found(log_dir, topics, space),
         Err(failure) => failed(log_dir, &failure),
     }
+}
+
+/// Kafka names directories by their absolute paths, as given otherwise.
+pub(super) fn log_dir(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
 }
 
 /// Each once, however often it is named.

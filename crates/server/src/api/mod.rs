@@ -11,6 +11,7 @@ macro_rules! expect {
 }
 
 pub mod add_to_txn;
+pub mod alter_log_dirs;
 pub mod api_versions;
 pub mod changes;
 pub mod cluster;
@@ -29,6 +30,7 @@ pub mod log_dirs;
 pub mod metadata;
 pub mod produce;
 pub mod quorum;
+pub mod reassignments;
 mod repeated;
 pub mod topics;
 pub mod transactions;

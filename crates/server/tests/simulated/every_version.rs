@@ -290,9 +290,12 @@ async fn ask_about_the_cluster(asker: &mut Asker) {
         })
         .await;
     asker.every_version(|_, _| DescribeClusterRequest::default()).await;
+    asker.every_version(|_, _| AlterReplicaLogDirsRequest::default()).await;
     asker.every_version(|_, _| DescribeLogDirsRequest::default()).await;
     asker.every_version(|_, _| DescribeQuorumRequest::default()).await;
     asker.every_version(|_, _| ElectLeadersRequest::default()).await;
+    asker.every_version(|_, _| AlterPartitionReassignmentsRequest::default()).await;
+    asker.every_version(|_, _| ListPartitionReassignmentsRequest::default()).await;
     asker.every_version(|_, _| UnregisterBrokerRequest { broker_id: 7 }).await;
     asker.every_version(|_, _| UpdateFeaturesRequest::default()).await;
     asker.every_version(|_, _| ListConfigResourcesRequest::default()).await;

@@ -1,12 +1,16 @@
 //! What an administrator asks of a node: its directory, its quorum, and what has settings.
 
+use milena_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use milena_protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
 use milena_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use milena_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use milena_protocol::messages::elect_leaders_request::TopicPartitions;
 use milena_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use milena_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 use milena_protocol::messages::{
-    DescribeLogDirsRequest, DescribeQuorumRequest, ElectLeadersRequest, IncrementalAlterConfigsRequest,
-    ListConfigResourcesRequest, UnregisterBrokerRequest,
+    AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, DescribeLogDirsRequest, DescribeQuorumRequest,
+    ElectLeadersRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest, ListPartitionReassignmentsRequest,
+    UnregisterBrokerRequest,
 };
 
 use super::Scenario;
@@ -22,6 +26,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         play: log_dirs,
     },
     Scenario {
+        name: "administration/alter_log_dirs",
+        shows: "replicas that are where they shall be, that are not there, directories that are not there",
+        traps: &[],
+        play: alter_log_dirs,
+    },
+    Scenario {
         name: "administration/quorum",
         shows: "the voters of the metadata log at each version, and partitions that have no quorum",
         traps: &[],
@@ -32,6 +42,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         shows: "leaders that are the right ones already, partitions that are not there, unknown kinds",
         traps: &[],
         play: elect_leaders,
+    },
+    Scenario {
+        name: "administration/reassignments",
+        shows: "replicas that stay, that are not there, too many and none; moves that are not under way; the list of them",
+        traps: &[],
+        play: reassignments,
     },
     Scenario {
         name: "administration/unregister_broker",
@@ -62,6 +78,34 @@ fn log_dirs(x: &mut Exchange) {
         x.ask(version, &DescribeLogDirsRequest { topics: Some(Vec::new()) });
     }
     x.only_mine().ask(5, &DescribeLogDirsRequest { topics: None });
+}
+
+fn alter_log_dirs(x: &mut Exchange) {
+    let (topic, missing) = (x.topic("a", 2, &[]).name, x.name("missing"));
+    // Too long for the name of the directory that a copy would have, but not for a topic.
+    let long = x.name(&"l".repeat(200));
+    let described = x.quietly(4, &DescribeLogDirsRequest { topics: Some(Vec::new()) }).unwrap_or_default();
+    let own = described.results.first().map(|result| result.log_dir.clone()).unwrap_or_default();
+    let asked = |name: &str, partitions: &[i32]| AlterReplicaLogDirTopic {
+        name: name.to_owned(),
+        partitions: partitions.to_vec(),
+    };
+    let to = |path: &str, topics: Vec<AlterReplicaLogDirTopic>| AlterReplicaLogDir { path: path.to_owned(), topics };
+    let all = || vec![asked(&topic, &[0, 1, 7, -1, 0]), asked(&missing, &[0]), asked(&long, &[0]), asked("", &[0])];
+    for version in 1..=2 {
+        x.ask(version, &AlterReplicaLogDirsRequest { dirs: vec![to(&own, all())] });
+        x.ask(version, &AlterReplicaLogDirsRequest { dirs: vec![to("/nowhere", all())] });
+        // What is asked last counts.
+        for paths in [[own.as_str(), "/nowhere"], ["/nowhere", &own]] {
+            let dirs = paths.iter().map(|path| to(path, vec![asked(&topic, &[0])])).collect();
+            x.ask(version, &AlterReplicaLogDirsRequest { dirs });
+        }
+        x.ask(
+            version,
+            &AlterReplicaLogDirsRequest { dirs: vec![to(&own, Vec::new()), to("", vec![asked(&topic, &[1])])] },
+        );
+        x.ask(version, &AlterReplicaLogDirsRequest { dirs: Vec::new() });
+    }
 }
 
 fn quorum(x: &mut Exchange) {
@@ -104,6 +148,49 @@ fn elect_leaders(x: &mut Exchange) {
     let x = x.only_mine();
     for election_type in [0, 1, 2] {
         x.ask(2, &ElectLeadersRequest { election_type, topic_partitions: None, ..Default::default() });
+    }
+}
+
+fn reassignments(x: &mut Exchange) {
+    let (topic, other, missing) = (x.topic("a", 3, &[]).name, x.topic("b", 1, &[]).name, x.name("missing"));
+    let to = |partition_index, replicas: Option<&[i32]>| ReassignablePartition {
+        partition_index,
+        replicas: replicas.map(<[i32]>::to_vec),
+    };
+    let move_all = |topics: &[(&str, Vec<ReassignablePartition>)]| AlterPartitionReassignmentsRequest {
+        topics: (topics.iter())
+            .map(|(name, partitions)| ReassignableTopic { name: (*name).to_owned(), partitions: partitions.clone() })
+            .collect(),
+        ..Default::default()
+    };
+    let several = move_all(&[
+        (&topic, vec![to(0, Some(&[1])), to(1, None), to(2, Some(&[])), to(7, Some(&[1])), to(0, Some(&[1, 1]))]),
+        (&missing, vec![to(0, Some(&[1])), to(0, None)]),
+        (&other, vec![to(0, Some(&[1, 7])), to(0, Some(&[-1])), to(0, Some(&[7, 1, 7]))]),
+        (&topic, vec![to(0, None)]),
+        ("", vec![to(0, None)]),
+    ]);
+    for version in 0..=1 {
+        x.ask(version, &several);
+        x.ask(version, &move_all(&[]));
+        x.ask(version, &move_all(&[(&topic, Vec::new())]));
+    }
+    let strict = |replicas: &[i32]| AlterPartitionReassignmentsRequest {
+        allow_replication_factor_change: false,
+        ..move_all(&[(&topic, vec![to(0, Some(replicas)), to(1, None)])])
+    };
+    for replicas in [[1].as_slice(), &[], &[7], &[1, 7], &[7, 8]] {
+        x.ask(1, &strict(replicas));
+    }
+    x.ask(1, &AlterPartitionReassignmentsRequest { allow_replication_factor_change: false, ..move_all(&[]) });
+    x.ask(12, &super::requests::metadata_of(&[&topic]));
+    let listed = |name: &str, indexes: &[i32]| ListPartitionReassignmentsTopics {
+        name: name.to_owned(),
+        partition_indexes: indexes.to_vec(),
+    };
+    let topics = vec![listed(&topic, &[0, 1, 7]), listed(&missing, &[0]), listed(&topic, &[])];
+    for topics in [None, Some(Vec::new()), Some(topics)] {
+        x.ask(0, &ListPartitionReassignmentsRequest { topics, ..Default::default() });
     }
 }
 

@@ -28,7 +28,7 @@ impl Harness {
     }
 
     /// As if the controller had decided it.
-    fn write(&mut self, record: MetadataRecord) {
+    pub(super) fn write(&mut self, record: MetadataRecord) {
         let at = Offset(self.records.len() as i64);
         self.controller.replay(at, &record).expect("it fits");
         self.records.push(record);
