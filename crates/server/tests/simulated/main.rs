@@ -19,4 +19,5 @@ mod pipelining;
 mod seam;
 mod transactions;
 mod unflushed;
+mod unregistered;
 mod world;
