@@ -23,7 +23,7 @@ pub(crate) enum Command {
     /// List transactional ids with the state of their transaction
     List {
         /// Only those in this state, like Ongoing; may be repeated
-        #[arg(long)]
+        #[arg(long, value_parser = STATES)]
         state: Vec<String>,
         /// Only those of this producer; may be repeated
         #[arg(long, value_name = "ID")]
@@ -71,6 +71,18 @@ pub(crate) enum Command {
         id: String,
     },
 }
+
+/// Kafka's names of what a transaction may be at.
+const STATES: [&str; 8] = [
+    "Empty",
+    "Ongoing",
+    "PrepareCommit",
+    "PrepareAbort",
+    "CompleteCommit",
+    "CompleteAbort",
+    "Dead",
+    "PrepareEpochFence",
+];
 
 /// Abort what is open in one partition
 #[derive(clap::Args)]

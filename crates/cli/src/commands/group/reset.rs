@@ -113,6 +113,11 @@ impl Reset {
         };
         let named = if self.to.from_file.is_some() { &listed } else { &stored };
         let partitions = self.partitions(admin, named.keys()).await?;
+        if partitions.is_empty() && !self.topic.is_empty() && !self.partition.is_empty() {
+            return Err(Failure::failed(
+                "no topic that is named has a partition of these numbers; see `milena topic describe`",
+            ));
+        }
         if partitions.is_empty() {
             let advice = "name a topic with --topic";
             return Err(Failure::failed(format!("group \"{}\" has no offsets there; {advice}", self.group)));
