@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::produce::codec;
+use crate::completion;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::latencies::Latencies;
@@ -25,7 +26,7 @@ pub(crate) enum Command {
     /// Send records of random bytes
     Produce {
         /// Where they go; it is created at first use if the broker allows that
-        #[arg(value_parser = names::topic)]
+        #[arg(value_parser = names::topic, add = completion::topics())]
         topic: String,
         /// How many
         #[arg(short = 'n', long, default_value_t = 1_000_000, allow_negative_numbers = true, value_parser = numbers::positive::<u64>)]
@@ -49,7 +50,7 @@ pub(crate) enum Command {
     /// Read records from the beginning
     Consume {
         /// Where they are from
-        #[arg(value_parser = names::topic)]
+        #[arg(value_parser = names::topic, add = completion::topics())]
         topic: String,
         /// How many
         #[arg(short = 'n', long, default_value_t = 1_000_000, allow_negative_numbers = true, value_parser = numbers::positive::<u64>)]
