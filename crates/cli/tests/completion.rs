@@ -2,7 +2,7 @@
 
 mod server;
 
-use server::{Server, milena, stdout};
+use server::{Server, failure, milena, stdout};
 
 /// What is offered for the last of these words.
 fn offered(words: &[&str]) -> Vec<String> {
@@ -50,4 +50,6 @@ fn every_shell_gets_a_script_that_calls_this_binary() {
         assert!(script.contains("MILENA_COMPLETE") && script.contains(env!("CARGO_BIN_EXE_milena")), "{script}");
     }
     assert_eq!(milena().args(["completions", "csh"]).output().unwrap().status.code(), Some(2));
+    let (code, message) = failure(&milena().args(["completions", "bash", "-b", "127.0.0.1:1"]).output().unwrap());
+    assert!(code == 2 && message.contains("no broker"), "{message}");
 }
