@@ -1,4 +1,4 @@
-//! The table of scenarios, one file for each area. The traps are numbered lines of our notes on Kafka's behaviour.
+//! The table of scenarios, one file for each area. The traps are those of `traps.txt`.
 
 mod administration;
 mod api_versions;
