@@ -243,6 +243,28 @@ fn bytes_that_are_no_text_come_back_whole() {
 }
 
 #[test]
+fn trap_105_the_server_opens_as_many_files_as_it_may() {
+    let data = tempfile::tempdir().unwrap();
+    let mut process = std::process::Command::new("sh")
+        .args(["-c", "ulimit -Sn 200; exec \"$0\" server --listen 127.0.0.1:0 --data-dir \"$1\""])
+        .args([env!("CARGO_BIN_EXE_milena"), data.path().to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.id())).unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(line.starts_with("ready "), "{line}");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line of Linux");
+    let numbers: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
+    assert_ne!(numbers[1], "200", "this machine allows no more, so nothing is shown: {files}");
+    assert_eq!(numbers[0], numbers[1], "the soft limit is the hard one: {files}");
+}
+
+#[test]
 fn a_broker_that_is_not_there_is_told_at_once() {
     let server = Server::start();
     let started = std::time::Instant::now();

@@ -195,6 +195,16 @@ mod tests {
     }
 
     #[test]
+    fn trap_178_no_id_begins_with_a_dash() {
+        // The first six bits are the first character; 62 is the dash.
+        let ids = (0..=u8::MAX).map(|first| Uuid::from_random([first; 16]));
+        let texts: Vec<String> = ids.flatten().map(|id| id.to_string()).collect();
+        assert_eq!(texts.len(), 252);
+        assert!(texts.iter().all(|text| text.len() == 22 && !text.starts_with('-') && !text.contains(['+', '/', '='])));
+        assert!(texts.iter().any(|text| text.starts_with('_')), "the neighbour of the dash");
+    }
+
+    #[test]
     fn ids_keep_their_text_form() {
         // Kafka prints its reserved id 1 (the metadata topic) like this.
         let mut one = [0; 16];

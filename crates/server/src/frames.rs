@@ -168,12 +168,14 @@ impl Frames {
         idle: &mut impl FnMut(),
     ) -> Result<(), FrameError> {
         self.buffer.reserve(self.likely_bytes.clamp(IDLE_BUFFER_BYTES, FREE_BYTES));
-        let read = match timeout(SHRINK_AFTER, stream.read_buf(&mut self.buffer)).await {
+        let shrink_after = SHRINK_AFTER.min(self.idle_max);
+        let read = match timeout(shrink_after, stream.read_buf(&mut self.buffer)).await {
             Ok(read) => read?,
             Err(_) => {
                 self.shrink();
                 idle();
-                timeout(self.idle_max, stream.read_buf(&mut self.buffer)).await.map_err(|_| FrameError::Idle)??
+                let left = self.idle_max - shrink_after;
+                timeout(left, stream.read_buf(&mut self.buffer)).await.map_err(|_| FrameError::Idle)??
             }
         };
         match (read, self.buffer.is_empty()) {
@@ -258,6 +260,28 @@ mod tests {
         assert!(matches!(error, FrameError::Slow));
         drop(near);
         trickle.await.expect("the sender notices");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trap_13_a_silence_ends_the_connection_between_two_frames_and_each_frame_begins_it_anew() {
+        let (mut near, mut far) = duplex(1024);
+        let (mut frames, account) = (frames(), Account::new(0));
+        let started = tokio::time::Instant::now();
+        let sender = tokio::spawn(async move {
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_secs(59)).await;
+                far.write_all(&[0, 0, 0, 1, 7]).await.expect("still open");
+            }
+            far
+        });
+        for _ in 0..3 {
+            assert_eq!(frames.next(&mut near, &account, || ()).await.expect("a frame").bytes.as_ref(), [7]);
+        }
+        let error = frames.next(&mut near, &account, || ()).await.expect_err("silence");
+        assert!(matches!(error, FrameError::Idle));
+        let silent_ms = started.elapsed().as_millis() - 3 * 59_000;
+        assert!((60_000..60_100).contains(&silent_ms), "{silent_ms}");
+        drop(sender);
     }
 
     #[tokio::test(start_paused = true)]

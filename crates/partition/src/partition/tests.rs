@@ -399,6 +399,25 @@ fn missing_indexes_and_snapshots_are_made_anew() {
 }
 
 #[test]
+fn trap_94_producers_are_written_down_at_each_roll_and_read_from_the_newest_usable_file() {
+    let (disk, mut partition) = fresh(small());
+    append(&mut partition, 0, &records(3, 9_000), &producer(7, 2, 0)).unwrap();
+    fill(&mut partition, 60);
+    append(&mut partition, 0, &records(3, 9_000), &producer(7, 2, 3)).unwrap();
+    fill(&mut partition, 60);
+    let bases: Vec<Offset> = partition.log().segment_bases().skip(1).collect();
+    let snapshot = |base: &Offset| names::file(&dir(), *base, names::SNAPSHOT);
+    assert!(bases.len() > 3 && bases.iter().all(|base| disk.paths().contains(&snapshot(base))), "{bases:?}");
+    let hints = OpenHints { recovery_point: *bases.last().unwrap(), ..OpenHints::default() };
+    drop(partition);
+    // The newest one is damaged: an older one, and what the log holds behind it, say the same.
+    disk.open_existing(&snapshot(bases.last().unwrap())).unwrap().write_at(&[0xff; 8], 4).unwrap();
+    let (mut partition, _) = open(&disk, &dir(), small(), hints, 1);
+    assert!(append(&mut partition, 0, &records(3, 9_000), &producer(7, 2, 3)).unwrap().duplicate);
+    assert!(!append(&mut partition, 0, &records(3, 9_000), &producer(7, 2, 6)).unwrap().duplicate);
+}
+
+#[test]
 fn open_transactions_of_another_broker_hold_back_committed_readers() {
     let (disk, mut partition) = fresh(small());
     fill(&mut partition, 2);

@@ -61,12 +61,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-const TOPIC: i8 = 2;
+pub(super) const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;
 const GROUP: i8 = 32;
 
-const SET: i8 = 0;
+pub(super) const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
@@ -151,7 +151,7 @@ fn broker(x: &mut Exchange) {
     x.ask(1, &describe(BROKER, "1", Some(&keys)));
 }
 
-fn change(kind: i8, name: &str, changes: &[(i8, &str, Option<&str>)]) -> IncrementalAlterConfigsRequest {
+pub(super) fn change(kind: i8, name: &str, changes: &[(i8, &str, Option<&str>)]) -> IncrementalAlterConfigsRequest {
     let change = |(operation, name, value): &(i8, &str, Option<&str>)| AlterableConfig {
         name: (*name).to_owned(),
         config_operation: *operation,

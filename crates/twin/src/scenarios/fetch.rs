@@ -124,7 +124,7 @@ fn offsets(x: &mut Exchange) {
 }
 
 /// A batch of `size` bytes in all.
-fn batch_of(size: usize, fill: u8) -> Batch {
+pub(super) fn batch_of(size: usize, fill: u8) -> Batch {
     // A batch with one record of `n` bytes (128 to 8 000) takes 61 bytes for itself and 9 for the record.
     let value = Bytes::from(vec![fill; size - 61 - 9]);
     let batch = Batch::new(vec![Record { value: Some(value), ..Record::default() }]);

@@ -28,6 +28,7 @@ mod producer_ids;
 mod raised;
 mod requests;
 mod timed;
+mod timed_logs;
 mod topics;
 mod transactional_ids;
 mod transactions;
@@ -59,7 +60,7 @@ impl Scenario {
     /// The broker that it is played on.
     pub fn profile(&self) -> Profile {
         let is_one_of = |scenarios: &[Scenario]| scenarios.iter().any(|scenario| scenario.name == self.name);
-        if is_one_of(timed::SCENARIOS) {
+        if is_one_of(timed::SCENARIOS) || is_one_of(timed_logs::SCENARIOS) {
             Profile::Timed
         } else if is_one_of(former::SCENARIOS) {
             Profile::Former
@@ -106,6 +107,7 @@ const AREAS: &[&[Scenario]] = &[
     offsets::SCENARIOS,
     offset_traps::SCENARIOS,
     timed::SCENARIOS,
+    timed_logs::SCENARIOS,
     former::SCENARIOS,
     raised::SCENARIOS,
     markers::SCENARIOS,

@@ -56,8 +56,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "produce/client_offsets",
-        shows: "a base offset and an epoch that the client made up are replaced",
-        traps: &[32],
+        shows: "a base offset that the client made up is refused, a leader epoch is replaced under the same checksum",
+        traps: &[32, 38],
         play: client_offsets,
     },
     Scenario {
@@ -71,6 +71,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         shows: "a topic's own compression is applied to each batch",
         traps: &[39],
         play: broker_compression,
+    },
+    Scenario {
+        name: "produce/trap_39_too_large_when_recompressed",
+        shows: "the size that counts is also that after the topic's own compression",
+        traps: &[39, 40],
+        play: too_large_when_recompressed,
     },
     Scenario {
         name: "produce/too_large",
@@ -322,6 +328,7 @@ fn client_offsets(x: &mut Exchange) {
     for (base_offset, leader_epoch) in [(100, 7), (-1, -1), (-5, 0), (i64::MAX, i32::MAX)] {
         x.ask(9, &produce(&topic, &Batch { base_offset, leader_epoch, ..Batch::of(&["a", "b"]) }));
     }
+    x.ask(9, &produce(&topic, &Batch { leader_epoch: 7, ..Batch::of(&["a", "b"]) }));
     read(x, &topic);
 }
 
@@ -361,6 +368,22 @@ fn too_large(x: &mut Exchange) {
     let batch = Batch::of(&[value, value, value, value]);
     x.ask(9, &produce(&packed, &batch));
     x.ask(9, &produce(&packed, &batch.packed(Compression::Gzip)));
+}
+
+fn too_large_when_recompressed(x: &mut Exchange) {
+    const VALUE: &str =
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let small = Batch::of(&[VALUE, VALUE, VALUE, VALUE]);
+    let packed = small.clone().packed(Compression::Gzip);
+    let plain = x.topic("plain", 1, &[("max.message.bytes", "200"), ("compression.type", "uncompressed")]);
+    let zipped = x.topic("zipped", 1, &[("max.message.bytes", "200"), ("compression.type", "gzip")]);
+    for version in [3, 9] {
+        // What arrives is small enough, what would be stored is not; and the other way round.
+        x.ask(version, &produce(&plain, &packed));
+        x.ask(version, &produce(&zipped, &small));
+    }
+    read(x, &plain);
+    x.ask(7, &offset_of(&zipped, -1));
 }
 
 fn larger_than_segment(x: &mut Exchange) {

@@ -61,8 +61,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// A moment in which a broker looks through its groups several times.
-const LOOKED_THROUGH_MS: u64 = 1500;
+/// A moment in which a broker looks several times through its groups, and through its logs.
+pub(super) const LOOKED_THROUGH_MS: u64 = 1500;
 
 fn the_delay_is_prolonged(x: &mut Exchange) {
     let group = x.name("g");
