@@ -20,6 +20,7 @@ pub mod format;
 pub mod image;
 pub mod loader;
 pub mod properties;
+pub mod quotas;
 pub mod raft;
 pub mod records;
 pub mod retention;

@@ -13,6 +13,7 @@
 
 mod activation;
 mod brokers;
+mod client_quotas;
 mod elect_leaders;
 mod elections;
 mod new_partitions;
@@ -28,11 +29,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use brokers::Session;
 use milena_base::{Millis, Random};
 use milena_protocol::messages::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest, AlterConfigsResponse,
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, MetadataRecord, NoOpRecord,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterClientQuotasRequest, AlterClientQuotasResponse,
+    AlterConfigsRequest, AlterConfigsResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse,
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, ElectLeadersRequest,
+    ElectLeadersResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, MetadataRecord, NoOpRecord,
 };
 use milena_protocol::{LeaderEpoch, NodeId, Offset};
 
@@ -90,6 +91,13 @@ pub enum Request {
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     /// Settings, all of a resource: what is not listed is removed.
     AlterConfigs(AlterConfigsRequest),
+    /// Quotas of users, client ids and addresses.
+    AlterClientQuotas {
+        /// The request.
+        request: AlterClientQuotasRequest,
+        /// Hosts among its entities that are no address and have none.
+        unresolved: BTreeSet<String>,
+    },
     /// Other leaders of partitions.
     ElectLeaders(ElectLeadersRequest),
     /// A block of producer ids.
@@ -115,6 +123,8 @@ pub enum Response {
     IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
     /// To [`Request::AlterConfigs`].
     AlterConfigs(AlterConfigsResponse),
+    /// To [`Request::AlterClientQuotas`].
+    AlterClientQuotas(AlterClientQuotasResponse),
     /// To [`Request::ElectLeaders`].
     ElectLeaders(ElectLeadersResponse),
     /// To [`Request::AllocateProducerIds`].
@@ -277,6 +287,7 @@ impl Active {
             Request::CreatePartitions(request) => self.create_partitions(&request, random),
             Request::IncrementalAlterConfigs(request) => self.incremental_alter_configs(options, &request),
             Request::AlterConfigs(request) => self.alter_configs(options, &request),
+            Request::AlterClientQuotas { request, unresolved } => self.alter_client_quotas(&request, &unresolved),
             Request::ElectLeaders(request) => self.elect_leaders(options, &request),
             Request::AllocateProducerIds(request) => self.allocate_producer_ids(&request),
         }

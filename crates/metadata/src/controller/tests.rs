@@ -1,3 +1,4 @@
+mod client_quotas;
 mod elect_leaders;
 
 use milena_protocol::messages::broker_registration_request::{Feature, Listener};
