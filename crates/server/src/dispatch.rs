@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use milena_base::Disk;
+use milena_metadata::controller::Caller;
 use milena_protocol::header::{RequestHeader, response_frame};
 use milena_protocol::wire::{DecodeError, Decoder};
 use milena_protocol::{ApiKey, Message};
@@ -15,7 +16,7 @@ use crate::api;
 use crate::connection::Peer;
 use crate::growing::{Growing, NoRoom};
 use crate::node::Node;
-use crate::quotas::Measure;
+use crate::quotas::{ANONYMOUS, Measure};
 use crate::throttle::Throttle;
 use crate::world::World;
 
@@ -148,6 +149,11 @@ impl<W: World> Call<'_, W> {
     /// The client id; a client without one has the empty one.
     pub fn client_id(&self) -> &str {
         self.header.client_id.as_deref().unwrap_or_default()
+    }
+
+    /// Who asks, for the controller.
+    pub fn caller(&self, is_strict: bool) -> Caller {
+        Caller { user: ANONYMOUS.to_owned(), client_id: self.client_id().to_owned(), is_strict }
     }
 
     /// Counts the time that the request took so far, and answers for how long the client is to be throttled for that, in

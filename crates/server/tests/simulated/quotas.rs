@@ -7,10 +7,12 @@ use bytes::Bytes;
 use milena_base::Millis;
 use milena_disk::MemoryDisk;
 use milena_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
+use milena_protocol::messages::create_topics_request::CreatableTopic;
 use milena_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use milena_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use milena_protocol::messages::{
-    AlterClientQuotasRequest, ApiVersionsRequest, DescribeClientQuotasRequest, FetchRequest, ProduceRequest,
+    AlterClientQuotasRequest, ApiVersionsRequest, CreateTopicsRequest, DescribeClientQuotasRequest, FetchRequest,
+    ProduceRequest,
 };
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::wire::Records;
@@ -218,5 +220,37 @@ async fn quotas_outlive_their_node() {
     let described = client.ask(&DescribeClientQuotasRequest::default(), 1).await;
     assert_eq!(described.entries.expect("valid")[0].values[0].value, 100.0);
     assert!(client.ask(&produce(-1), 9).await.throttle_time_ms > 0);
+    running.stop().await;
+}
+
+/// The codes and the throttle time of topics of three partitions each.
+async fn create(client: &mut Client, names: [&str; 2], version: i16) -> (Vec<i16>, i32) {
+    let topic = |name: &str| CreatableTopic {
+        name: name.to_owned(),
+        num_partitions: 3,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: names.map(topic).to_vec(), timeout_ms: 1000, ..Default::default() };
+    let answer = client.ask(&request, version).await;
+    (answer.topics.iter().map(|topic| topic.error_code).collect(), answer.throttle_time_ms)
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_of_the_cluster_have_windows_of_their_own() {
+    let network = Arc::new(Network::default());
+    let settings = [("controller.quota.window.num", "2"), ("controller.quota.window.size.seconds", "1")];
+    let running = node_with(&network, &MemoryDisk::new(), 9001, 1, &settings).await;
+    let mut client = Client::connect(&network, 9001);
+    alter(&mut client, "client-id", "controller_mutation_rate", Some(1.0)).await;
+    // Two tokens: three partitions pass, and one token is missing.
+    let (codes, throttle_ms) = create(&mut client, ["a", "b"], 7).await;
+    assert_eq!((codes, throttle_ms), (vec![0, 89], 1000));
+    let started = Instant::now();
+    // Version 5 knows no refusal. A second has passed by then, so that no token is missing.
+    let (codes, throttle_ms) = create(&mut client, ["b", "c"], 5).await;
+    assert!(started.elapsed() >= Duration::from_millis(950), "it was not read before");
+    assert_eq!(codes, [0, 0]);
+    assert!((5900..=6000).contains(&throttle_ms), "{throttle_ms}");
     running.stop().await;
 }
