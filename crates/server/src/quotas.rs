@@ -9,13 +9,13 @@
 mod addresses;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use milena_base::Millis;
 use milena_metadata::image::Image;
 use milena_metadata::quotas::{
-    CONSUMER_BYTE_RATE, Limits, Owner, PRODUCER_BYTE_RATE, REQUEST_PERCENTAGE, Rate, Window,
+    CONNECTION_CREATION_RATE, CONSUMER_BYTE_RATE, Limits, Owner, PRODUCER_BYTE_RATE, REQUEST_PERCENTAGE, Rate, Window,
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -53,6 +53,10 @@ impl Measure {
     }
 }
 
+/// What is throttled, as metrics call it: by [`Measure`], and connections.
+const THROTTLED: [&str; 4] = [PRODUCER_BYTE_RATE, CONSUMER_BYTE_RATE, REQUEST_PERCENTAGE, CONNECTION_CREATION_RATE];
+/// The place of connections there.
+const CONNECTIONS: usize = 3;
 /// The bit of quotas by address, beside those of [`Measure`].
 const BY_ADDRESS: u8 = 1 << 7;
 
@@ -65,6 +69,21 @@ pub struct Quotas {
     started: Instant,
     clients: [Mutex<Clients>; 3],
     addresses: Mutex<Addresses>,
+    throttled: [Throttled; 4],
+}
+
+/// How often somebody was throttled, and for how long together.
+#[derive(Debug, Default)]
+struct Throttled {
+    times: AtomicU64,
+    delay_ms: AtomicU64,
+}
+
+impl Throttled {
+    fn count(&self, delay_ms: u64) {
+        self.times.fetch_add(1, Ordering::Relaxed);
+        self.delay_ms.fetch_add(delay_ms, Ordering::Relaxed);
+    }
 }
 
 /// The clients that one measure knows.
@@ -93,6 +112,7 @@ impl Quotas {
             started: Instant::now(),
             clients: Default::default(),
             addresses: Mutex::default(),
+            throttled: Default::default(),
         }
     }
 
@@ -130,7 +150,11 @@ impl Quotas {
             Measure::Time => throttle_ms.min(window.size_ms),
             Measure::Produced | Measure::Fetched => throttle_ms,
         };
-        u32::try_from(throttle_ms).unwrap_or(u32::MAX).min(i32::MAX as u32)
+        let throttle_ms = u32::try_from(throttle_ms).unwrap_or(u32::MAX).min(i32::MAX as u32);
+        if throttle_ms > 0 {
+            self.throttled[measure as usize].count(u64::from(throttle_ms));
+        }
+        throttle_ms
     }
 
     /// Counts what a client did, for its next request to be throttled; a negative value takes back.
@@ -166,7 +190,16 @@ impl Quotas {
         if self.active.load(Ordering::Relaxed) & BY_ADDRESS == 0 {
             return Ok(());
         }
-        self.addresses.lock().connected(self.window, self.now(), address)
+        let connected = self.addresses.lock().connected(self.window, self.now(), address);
+        connected.inspect_err(|delay| self.throttled[CONNECTIONS].count(delay.as_millis() as u64))
+    }
+
+    /// By quota, how often it was passed since the start, and for how many seconds that throttled somebody.
+    pub(crate) fn throttled(&self) -> impl Iterator<Item = (&'static str, u64, f64)> + '_ {
+        THROTTLED.into_iter().zip(&self.throttled).map(|(name, throttled)| {
+            let delay_ms = throttled.delay_ms.load(Ordering::Relaxed);
+            (name, throttled.times.load(Ordering::Relaxed), delay_ms as f64 / 1000.0)
+        })
     }
 
     /// Forgets who did nothing for all windows.
