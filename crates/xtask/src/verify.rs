@@ -6,6 +6,7 @@ mod layers;
 mod packages;
 mod pages;
 mod purity;
+mod traps;
 mod unsafe_code;
 mod words;
 
@@ -39,6 +40,7 @@ pub(crate) fn verify() -> Result<(), String> {
     tally.findings("commit messages", &words::check_messages(&root)?);
     tally.findings("intended differences", &differences::check(&files));
     tally.findings("reference pages", &pages::check(&root, &files)?);
+    tally.findings("traps", &traps::check(&root, &files)?);
     tally.command("format", &root, &["fmt", "--all", "--check", "--", "-l"], &[]);
     let split = |command: &'static str| command.split(' ').collect::<Vec<_>>();
     tally.command("clippy", &root, &split(CLIPPY), &[]);
@@ -52,7 +54,8 @@ pub(crate) fn fix() -> Result<(), String> {
     let clippy = ["clippy", "--fix", "--allow-dirty", "--allow-staged", "--workspace", "--all-targets"];
     shell::run(&mut shell::command(&root, "cargo", &clippy))?;
     shell::run(&mut shell::command(&root, "cargo", &["fmt", "--all"]))?;
-    pages::write(&root)
+    pages::write(&root)?;
+    traps::write(&root)
 }
 
 fn read(root: &Path, path: &str) -> Result<String, String> {

@@ -24,6 +24,7 @@ mod placement;
 mod producer_ids;
 mod refusal;
 mod settings;
+mod update_features;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +36,7 @@ use milena_protocol::messages::{
     BrokerRegistrationRequest, BrokerRegistrationResponse, CreatePartitionsRequest, CreatePartitionsResponse,
     CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, ElectLeadersRequest,
     ElectLeadersResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, MetadataRecord, NoOpRecord,
+    UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
 use milena_protocol::{LeaderEpoch, NodeId, Offset};
 pub use mutations::Caller;
@@ -115,6 +117,13 @@ pub enum Request {
     },
     /// Other leaders of partitions.
     ElectLeaders(ElectLeadersRequest),
+    /// Other levels of features.
+    UpdateFeatures {
+        /// The request.
+        request: UpdateFeaturesRequest,
+        /// The request's version: below 2 each feature is answered by itself.
+        version: i16,
+    },
     /// A block of producer ids.
     AllocateProducerIds(AllocateProducerIdsRequest),
 }
@@ -142,6 +151,8 @@ pub enum Response {
     AlterClientQuotas(AlterClientQuotasResponse),
     /// To [`Request::ElectLeaders`].
     ElectLeaders(ElectLeadersResponse),
+    /// To [`Request::UpdateFeatures`].
+    UpdateFeatures(UpdateFeaturesResponse),
     /// To [`Request::AllocateProducerIds`].
     AllocateProducerIds(AllocateProducerIdsResponse),
 }
@@ -321,6 +332,7 @@ impl Active {
             Request::AlterConfigs(request) => self.alter_configs(options, &request),
             Request::AlterClientQuotas { request, unresolved } => self.alter_client_quotas(&request, &unresolved),
             Request::ElectLeaders(request) => self.elect_leaders(options, &request),
+            Request::UpdateFeatures { request, version } => self.update_features(options, &request, version),
             Request::AllocateProducerIds(request) => self.allocate_producer_ids(&request),
         }
     }

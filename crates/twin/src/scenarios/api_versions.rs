@@ -28,7 +28,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "api_versions/asked_again",
         shows: "without SASL it may be asked at any time, and often",
-        traps: &[12],
+        traps: &[],
         play: asked_again,
     },
 ];

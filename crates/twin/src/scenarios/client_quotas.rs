@@ -43,6 +43,9 @@ fn alter(x: &mut Exchange, version: i16, entries: Vec<EntryData>) {
     x.ask(version, &AlterClientQuotasRequest { entries, validate_only: false });
 }
 
+/// Kafka answers when a change is written, and finds it once the broker has heard of it.
+const APPLIED_MS: u64 = 200;
+
 fn component(kind: &str, match_type: i8, name: Option<&str>) -> ComponentData {
     ComponentData { entity_type: kind.to_owned(), match_type, match_: name.map(ToOwned::to_owned) }
 }
@@ -66,6 +69,7 @@ fn set_and_find(x: &mut Exchange) {
         let more = [("request_percentage", Some(1234.5)), ("controller_mutation_rate", Some(1e6 + 0.25))];
         alter(x, version, vec![entry(of_user, &rates), entry(pair, &more), entry(user_default, &rates[..1])]);
         alter(x, version, vec![entry(&[("ip", Some("127.0.0.77"))], &[("connection_creation_rate", Some(1e5))])]);
+        x.pause(APPLIED_MS);
         let exact = component("user", EXACT, Some(user));
         for strict in [false, true] {
             describe(x, version, std::slice::from_ref(&exact), strict);
@@ -78,12 +82,14 @@ fn set_and_find(x: &mut Exchange) {
         let entries = vec![entry(pair, &[("request_percentage", Some(1.0))])];
         x.ask(version, &AlterClientQuotasRequest { entries, validate_only: true });
         alter(x, version, vec![entry(pair, &[("request_percentage", None), ("producer_byte_rate", None)])]);
+        x.pause(APPLIED_MS);
         describe(x, version, &[component("client-id", EXACT, Some(client))], false);
         let gone = |keys: [&'static str; 2]| keys.map(|key| (key, None));
         let rates = gone(["producer_byte_rate", "consumer_byte_rate"]);
         alter(x, version, vec![entry(of_user, &rates), entry(user_default, &rates)]);
         alter(x, version, vec![entry(pair, &[("controller_mutation_rate", None)])]);
         alter(x, version, vec![entry(&[("ip", Some("127.0.0.77"))], &[("connection_creation_rate", None)])]);
+        x.pause(APPLIED_MS);
         describe(x, version, &[exact], false);
         describe(x, version, &[component("ip", SPECIFIED, None)], false);
     }
@@ -134,6 +140,7 @@ fn refused(x: &mut Exchange) {
         alter(x, version, vec![entry(&[("user", Some("first")), ("user", Some(&name))], &fine)]);
         alter(x, version, vec![entry(user, &[]), entry(&[("group", Some("g"))], &[])]);
         alter(x, version, vec![]);
+        x.pause(APPLIED_MS);
         describe(x, version, &[component("user", EXACT, Some(&name))], false);
         alter(x, version, vec![entry(user, &[("request_percentage", None)])]);
     }

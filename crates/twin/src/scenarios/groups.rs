@@ -17,7 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "groups/find_coordinator",
         shows: "coordinators of groups at each version, several at once, and keys that are none",
-        traps: &[24, 25, 26],
+        traps: &[25, 26],
         play: find_coordinator,
     },
     Scenario {

@@ -1,4 +1,4 @@
-//! The table of scenarios, one file for each area. The traps are numbered lines of our notes on Kafka's behaviour.
+//! The table of scenarios, one file for each area. The traps are those of `traps.txt`.
 
 mod administration;
 mod api_versions;
@@ -26,6 +26,7 @@ mod offset_traps;
 mod offsets;
 mod produce;
 mod producer_ids;
+mod raised;
 mod requests;
 mod timed;
 mod topics;
@@ -63,6 +64,8 @@ impl Scenario {
             Profile::Timed
         } else if is_one_of(former::SCENARIOS) {
             Profile::Former
+        } else if is_one_of(raised::SCENARIOS) {
+            Profile::Raised
         } else {
             Profile::Usual
         }
@@ -106,6 +109,7 @@ const AREAS: &[&[Scenario]] = &[
     offset_traps::SCENARIOS,
     timed::SCENARIOS,
     former::SCENARIOS,
+    raised::SCENARIOS,
     markers::SCENARIOS,
     transactions::SCENARIOS,
     consumer_groups::SCENARIOS,

@@ -147,7 +147,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "produce/transactional_without_transaction",
         shows: "transactional marks without a transaction, in the request and in the batch",
-        traps: &[49, 51],
+        traps: &[49, 50],
         play: transactional_without_transaction,
     },
 ];

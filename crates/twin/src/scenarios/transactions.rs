@@ -20,7 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "transactions/visibility",
         shows: "open, committed and aborted transactions, as both kinds of readers see them",
-        traps: &[64, 66],
+        traps: &[64, 66, 80, 82],
         play: visibility,
     },
     Scenario {
