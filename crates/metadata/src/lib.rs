@@ -21,6 +21,7 @@ pub mod image;
 pub mod java;
 pub mod loader;
 pub mod properties;
+pub mod quotas;
 pub mod raft;
 pub mod records;
 pub mod retention;

@@ -187,8 +187,9 @@ impl Emitter<'_> {
                  return Err(EncodeError::Version {{ message: \"{name}\", version }});\n}}\n{encode}}}\n\
                  fn decode(decoder: &mut Decoder, version: i16) -> Result<Self, DecodeError> {{\n\
                  if !(Self::OLDEST..=Self::NEWEST).contains(&version) {{\n\
-                 return Err(DecodeError::Version {{ message: \"{name}\", version }});\n}}\n{decode}}}\n}}",
+                 return Err(DecodeError::Version {{ message: \"{name}\", version }});\n}}\n{decode}}}\n{throttle}}}",
                 flexible = self.message.flexible.first,
+                throttle = self.throttle(),
             );
             if !tags.is_empty() {
                 let _ = writeln!(out, "impl {name} {{\n{tags}}}");
@@ -199,6 +200,14 @@ impl Emitter<'_> {
                 "impl {name} {{\nfn encode<S: Sink>(&self, sink: &mut S, version: i16) -> Result<(), EncodeError> {{\n{encode}}}\n\
                  fn decode(decoder: &mut Decoder, version: i16) -> Result<Self, DecodeError> {{\n{decode}}}\n{tags}}}"
             );
+        }
+    }
+
+    /// The way to the field that every throttled answer has.
+    fn throttle(&self) -> &'static str {
+        match self.shape.fields.iter().any(|field| field.name == "ThrottleTimeMs") {
+            true => "fn throttle_time_ms(&mut self) -> Option<&mut i32> {\nSome(&mut self.throttle_time_ms)\n}\n",
+            false => "",
         }
     }
 

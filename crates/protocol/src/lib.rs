@@ -43,6 +43,11 @@ pub trait Message: Sized + Default {
     /// Reads the message; what is left of the frame behind it is not looked at.
     fn decode(decoder: &mut Decoder, version: i16) -> Result<Self, DecodeError>;
 
+    /// Where an answer says for how long its client is throttled; `None` for messages that cannot say it.
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        None
+    }
+
     /// The message alone, in one piece.
     fn to_bytes(&self, version: i16) -> Result<Bytes, EncodeError> {
         let mut counter = Counter::default();

@@ -24,6 +24,7 @@ use self::offline::Offline;
 use crate::directory;
 use crate::node::{Node, in_parts};
 use crate::partitions::Replica;
+use crate::quotas;
 use crate::shards::transactions::level;
 use crate::shards::{self, GROUPS_TOPIC, Led, TRANSACTIONS_TOPIC};
 use crate::startup::fresh_id;
@@ -69,6 +70,9 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes, o
     let end = image.provenance().last.next();
     let groups = changed(GROUPS_TOPIC).then(|| led::<W, GroupShard>(node, &image));
     let transactions = changed(TRANSACTIONS_TOPIC).then(|| led::<W, TransactionShard>(node, &image));
+    if changes.quotas {
+        take_over_quotas(node, &image).await;
+    }
     node.set_image(image);
     if let Some(groups) = groups {
         node.shards.lead(groups).await;
@@ -87,6 +91,13 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes, o
     node.shards.metadata_changed(Image::clone(&node.image()), has_new_topics, !changes.topics.is_empty()).await;
     node.metrics.metadata_offset.set(end.0 - 1);
     node.control.applied(end);
+}
+
+/// Quotas act from now on. Who is meant by a host's name is found out first.
+async fn take_over_quotas<W: World>(node: &Arc<Node<W>>, image: &Image) {
+    let named = image.clone();
+    let addresses = on_pool(&*node.world, move || quotas::resolved(&named)).await;
+    node.quotas.set(image, &addresses);
 }
 
 /// Looks once, at the start, for directories that the metadata does not know.

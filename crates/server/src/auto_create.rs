@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use milena_metadata::controller::{Request, Response};
+use milena_metadata::controller::{Caller, Request, Response};
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::CreateTopicsRequest;
 use milena_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
@@ -26,8 +26,9 @@ pub struct InFlight {
     topics: Mutex<BTreeSet<String>>,
 }
 
-/// Starts to create those of `topics` that are not being created already.
-pub(crate) fn start<'a, W: World>(node: &Arc<Node<W>>, topics: impl Iterator<Item = &'a String>) {
+/// Starts to create those of `topics` that are not being created already. They count for the quota of whoever asked
+/// about them, if anybody did.
+pub(crate) fn start<'a, W: World>(node: &Arc<Node<W>>, topics: impl Iterator<Item = &'a String>, by: Option<Caller>) {
     let wanted: Vec<String> = {
         let mut in_flight = node.auto_creation.topics.lock();
         topics.filter(|topic| in_flight.len() < IN_FLIGHT_MAX && in_flight.insert((*topic).clone())).cloned().collect()
@@ -36,14 +37,14 @@ pub(crate) fn start<'a, W: World>(node: &Arc<Node<W>>, topics: impl Iterator<Ite
         return;
     }
     let task_node = Arc::clone(node);
-    node.world.spawn(Place::Background, Box::pin(async move { create(&task_node, wanted).await }));
+    node.world.spawn(Place::Background, Box::pin(async move { create(&task_node, wanted, by).await }));
 }
 
-async fn create<W: World>(node: &Arc<Node<W>>, topics: Vec<String>) {
+async fn create<W: World>(node: &Arc<Node<W>>, topics: Vec<String>, by: Option<Caller>) {
     let wanted = topics.iter().map(|topic| creatable(node, topic)).collect();
     let request = CreateTopicsRequest { topics: wanted, timeout_ms: TIMEOUT_MS, ..Default::default() };
     if let Some(Response::CreateTopics(response)) =
-        node.control.ask(Request::CreateTopics { request, hidden: BTreeSet::new() }).await
+        node.control.ask(Request::CreateTopics { request, hidden: BTreeSet::new(), by }).await
     {
         for topic in response.topics {
             match ErrorCode::from_number(topic.error_code) {

@@ -19,6 +19,7 @@ use milena_base::Disk;
 use milena_protocol::ApiKey;
 use tokio::io::AsyncRead;
 use tokio::task::coop::{has_budget_remaining, unconstrained};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use crate::answer::{Output, SendError};
@@ -26,7 +27,9 @@ use crate::dispatch::{Outcome, Progress, dispatch, grows};
 use crate::frames::{FrameError, Frames, RequestFrame};
 use crate::node::Node;
 use crate::pipeline::Pipeline;
+use crate::quotas::Measure;
 use crate::share;
+use crate::throttle::Throttle;
 use crate::world::World;
 
 /// What is known about a connection besides its bytes.
@@ -42,8 +45,16 @@ pub struct Peer {
 pub async fn run<W: World>(node: Arc<Node<W>>, stream: W::Stream, peer: Peer) {
     let frames = Frames::new(node.settings.request_bytes_max, node.settings.connection_idle_max);
     let output = Output::new(node.settings.connection_idle_max);
-    let mut connection =
-        Connection { node: Arc::clone(&node), peer, stream, frames, output, pipeline: Pipeline::new(), is_gone: false };
+    let mut connection = Connection {
+        node: Arc::clone(&node),
+        peer,
+        stream,
+        frames,
+        output,
+        pipeline: Pipeline::new(),
+        throttle: Throttle::new(),
+        is_gone: false,
+    };
     let end = tokio::select! {
         biased;
         end = connection.serve() => end,
@@ -90,6 +101,8 @@ struct Connection<W: World> {
     frames: Frames,
     output: Output,
     pipeline: Pipeline<W::Disk>,
+    /// What its requests cost, where that is measured.
+    throttle: Throttle,
     /// The peer went away while it was worked for. What it had sent before is still done where it writes.
     is_gone: bool,
 }
@@ -169,7 +182,24 @@ impl<W: World> Connection<W> {
             }
             Progress::Appended(later) => self.pipeline.push(later, size_bytes),
         }
+        if let Some(delay) = self.throttle.take_delay() {
+            self.rest(Instant::now() + delay).await?;
+        }
         self.draw(share::units_of(handled_bytes)).await
+    }
+
+    /// A throttled client has its answers at once, and is not read until its time is up (KIP-219).
+    async fn rest(&mut self, until: Instant) -> Result<(), End> {
+        self.settle_all().await?;
+        self.flush().await?;
+        let Connection { stream, frames, is_gone, .. } = self;
+        tokio::select! {
+            biased;
+            () = sleep_until(until) => {}
+            // What it has sent before is still done.
+            _ = frames.watch(stream), if !*is_gone => *is_gone = true,
+        }
+        Ok(())
     }
 
     /// Draws on the connection's share of its core. When that is used up, what is owed leaves first, then others have
@@ -186,8 +216,9 @@ impl<W: World> Connection<W> {
 
     /// Whatever is answered at once costs no system call of its own; whatever is not, first lets out what is known.
     async fn dispatch(&mut self, frame: Bytes, key: Option<ApiKey>) -> Result<Progress<W::Disk>, End> {
-        let Connection { node, peer, stream, frames, output, is_gone, .. } = self;
-        let mut pending = pin!(dispatch(node, peer, frame));
+        let Connection { node, peer, stream, frames, output, throttle, is_gone, .. } = self;
+        let is_measured = node.quotas.is_active(Measure::Time);
+        let mut pending = pin!(throttle.measure(is_measured, dispatch(node, peer, throttle, frame)));
         let at_once = poll_fn(|context| match pending.as_mut().poll(context) {
             Poll::Ready(progress) => Poll::Ready(Some(progress)),
             Poll::Pending => Poll::Ready(None),
@@ -224,7 +255,13 @@ impl<W: World> Connection<W> {
     async fn settle(&mut self, outcome: Outcome<W::Disk>) -> Result<(), End> {
         match outcome {
             Outcome::Answer(answer) => {
-                let sent = self.output.send(&self.node, &mut self.stream, answer).await;
+                let Connection { node, stream, output, throttle, .. } = self;
+                let payer = throttle.take_payer();
+                let sent = throttle.measure(payer.is_some(), output.send(node, stream, answer)).await;
+                if let Some(client_id) = payer {
+                    // Sending costs as well, and counts for the requests to come.
+                    node.quotas.count_time(&client_id, throttle.take_spent());
+                }
                 self.unless_gone(sent)
             }
             Outcome::Silence => Ok(()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use milena_base::Disk;
+use milena_metadata::controller::Caller;
 use milena_protocol::header::{RequestHeader, response_frame};
 use milena_protocol::wire::{DecodeError, Decoder};
 use milena_protocol::{ApiKey, Message};
@@ -15,6 +16,8 @@ use crate::api;
 use crate::connection::Peer;
 use crate::growing::{Growing, NoRoom};
 use crate::node::Node;
+use crate::quotas::{ANONYMOUS, Measure};
+use crate::throttle::Throttle;
 use crate::world::World;
 
 /// The APIs of a broker's listener.
@@ -54,6 +57,8 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
     ApiKey::OffsetDelete,
+    ApiKey::DescribeClientQuotas,
+    ApiKey::AlterClientQuotas,
     ApiKey::DescribeQuorum,
     ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,
@@ -136,12 +141,46 @@ pub struct Call<'a, W: World> {
     pub key: ApiKey,
     /// The header, with the version and the client id.
     pub header: RequestHeader,
+    /// Where its connection hears that it is throttled.
+    pub throttle: &'a Throttle,
 }
 
 impl<W: World> Call<'_, W> {
     /// The version of the request, and of its answer.
     pub fn version(&self) -> i16 {
         self.header.version
+    }
+
+    /// The client id; a client without one has the empty one.
+    pub fn client_id(&self) -> &str {
+        self.header.client_id.as_deref().unwrap_or_default()
+    }
+
+    /// Who asks, for the controller.
+    pub fn caller(&self, is_strict: bool) -> Caller {
+        Caller { user: ANONYMOUS.to_owned(), client_id: self.client_id().to_owned(), is_strict }
+    }
+
+    /// Counts the time that the request took so far, and answers for how long the client is to be throttled for that, in
+    /// milliseconds. The time from here on counts, but is not asked about.
+    pub fn throttled_for_time(&self) -> u32 {
+        if !self.node.quotas.is_active(Measure::Time) {
+            return 0;
+        }
+        self.throttle.set_payer(self.client_id());
+        self.node.quotas.record_time(self.client_id(), self.throttle.take_spent())
+    }
+
+    /// Tells the client for how long it is throttled, and its connection: for the request's time, or as the response says
+    /// already, if that is longer.
+    pub fn settle<M: Message>(&self, response: &mut M) {
+        let for_time = if is_exempt(self.key) { 0 } else { self.throttled_for_time() };
+        let Some(told) = response.throttle_time_ms() else { return self.throttle.delay(for_time) };
+        let delay_ms = for_time.max(u32::try_from(*told).unwrap_or(0));
+        if delay_ms > 0 {
+            *told = i32::try_from(delay_ms).unwrap_or(i32::MAX);
+            self.throttle.delay(delay_ms);
+        }
     }
 
     /// For an answer that is encoded when the call is over.
@@ -165,7 +204,8 @@ macro_rules! serve {
     ($call:ident, $decoder:ident, $function:path) => {{
         match decode(&mut $decoder, $call.version()) {
             Ok(request) => {
-                let response = $function($call, request).await;
+                let mut response = $function($call, request).await;
+                $call.settle(&mut response);
                 $call.answer(&response)
             }
             Err(error) => malformed($call, &error),
@@ -178,7 +218,8 @@ macro_rules! serve_parts {
     ($call:ident, $decoder:ident, $growing:ident, $function:path) => {{
         match decode(&mut $decoder, $call.version()) {
             Ok(request) => {
-                let response = $function($call, request, $growing).await;
+                let mut response = $function($call, request, $growing).await;
+                $call.settle(&mut response);
                 $call.answer(&response)
             }
             Err(error) => malformed($call, &error),
@@ -192,7 +233,10 @@ macro_rules! serve_whole {
         match decode(&mut $decoder, $call.version()) {
             Ok(request) => loop {
                 match $function($call, &request, $growing).await {
-                    Ok(response) => break $call.answer(&response),
+                    Ok(mut response) => {
+                        $call.settle(&mut response);
+                        break $call.answer(&response);
+                    }
                     Err(NoRoom) => $growing.start_over().await,
                 }
             },
@@ -202,9 +246,14 @@ macro_rules! serve_whole {
 }
 
 /// Answers one frame, or brings a Produce so far that the next one may be appended.
-pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) -> Progress<W::Disk> {
+pub async fn dispatch<W: World>(
+    node: &Arc<Node<W>>,
+    peer: &Peer,
+    throttle: &Throttle,
+    frame: Bytes,
+) -> Progress<W::Disk> {
     let mut decoder = Decoder::new(frame).within(DECODED_BYTES_MAX);
-    let call = match accept(node, peer, &mut decoder) {
+    let call = match accept(node, peer, throttle, &mut decoder) {
         Ok(call) => call,
         Err(outcome) => return Progress::Done(outcome),
     };
@@ -215,8 +264,10 @@ pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) 
         node.metrics.answered(call.key, started.elapsed());
         return Progress::Done(outcome);
     }
+    // Without the header, as Kafka counts it.
+    let size_bytes = decoder.remaining();
     match decode(&mut decoder, call.version()) {
-        Ok(request) => api::produce::produce(&call, request).await,
+        Ok(request) => api::produce::produce(&call, request, size_bytes).await,
         Err(error) => Progress::Done(malformed(&call, &error)),
     }
 }
@@ -225,6 +276,7 @@ pub async fn dispatch<W: World>(node: &Arc<Node<W>>, peer: &Peer, frame: Bytes) 
 fn accept<'a, W: World>(
     node: &'a Arc<Node<W>>,
     peer: &'a Peer,
+    throttle: &'a Throttle,
     decoder: &mut Decoder,
 ) -> Result<Call<'a, W>, Outcome<W::Disk>> {
     let mut header =
@@ -238,7 +290,7 @@ fn accept<'a, W: World>(
     header
         .decode_rest(decoder, key)
         .map_err(|error| Outcome::Close(format!("bad header of {}: {error}", key.name())))?;
-    let mut call = Call { node, peer, key, header };
+    let mut call = Call { node, peer, key, header, throttle };
     if !known {
         // Trap 1: the only request that is answered in a version that nobody asked for.
         call.header.version = 0;
@@ -281,6 +333,7 @@ pub(crate) fn grows(key: ApiKey) -> bool {
             | ApiKey::ListGroups
             | ApiKey::OffsetForLeaderEpoch
             | ApiKey::DescribeConfigs
+            | ApiKey::DescribeClientQuotas
             | ApiKey::DescribeProducers
             | ApiKey::DescribeTransactions
             | ApiKey::ListTransactions
@@ -328,6 +381,10 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
         ApiKey::DeleteGroups => serve!(call, decoder, api::groups::delete_groups),
         ApiKey::ElectLeaders => serve!(call, decoder, api::topics::elect_leaders),
         ApiKey::IncrementalAlterConfigs => serve!(call, decoder, api::configs::incremental_alter_configs),
+        ApiKey::DescribeClientQuotas => {
+            serve_whole!(call, decoder, growing, api::client_quotas::describe_client_quotas)
+        }
+        ApiKey::AlterClientQuotas => serve!(call, decoder, api::client_quotas::alter_client_quotas),
         ApiKey::OffsetDelete => serve!(call, decoder, api::groups::offset_delete),
         ApiKey::ConsumerGroupHeartbeat => serve!(call, decoder, api::consumer_groups::consumer_group_heartbeat),
         ApiKey::ConsumerGroupDescribe => {
@@ -361,6 +418,11 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
         | ApiKey::BrokerHeartbeat
         | ApiKey::AllocateProducerIds => unreachable!("not in SERVED"),
     }
+}
+
+/// What brokers ask of one another is not throttled.
+fn is_exempt(key: ApiKey) -> bool {
+    key == ApiKey::WriteTxnMarkers
 }
 
 /// Reads a request that fills its frame.

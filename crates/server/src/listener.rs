@@ -14,6 +14,8 @@ use crate::world::{Listener, Place, World};
 
 /// Pause after a failed accept: out of file descriptors, most likely, and trying again at once helps nobody.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that are kept open only to be ended later.
+const DELAYED_MAX: usize = 1_000;
 
 /// Accepts on one listener until the world stops.
 pub(crate) async fn accept<W: World>(node: Arc<Node<W>>, name: Arc<str>, mut listener: W::Listener) {
@@ -33,6 +35,10 @@ pub(crate) async fn accept<W: World>(node: Arc<Node<W>>, name: Arc<str>, mut lis
             }
         };
         node.metrics.accepted.inc();
+        if let Err(delay) = node.quotas.connected(address.ip()) {
+            delay_end(&node, accepted, delay);
+            continue;
+        }
         let Some(place) = Taken::take(&node, address.ip()) else {
             if let Some(unsaid) = node.offenders.say(address.ip(), node.world.now()) {
                 warn!(peer = %address, unsaid, "too many connections");
@@ -52,10 +58,26 @@ pub(crate) async fn accept<W: World>(node: Arc<Node<W>>, name: Arc<str>, mut lis
     }
 }
 
+/// Whoever opens too many connections learns of the end of the last one only after a while, or would open the next at once.
+/// Where very many wait already, it is ended at once.
+fn delay_end<W: World>(node: &Arc<Node<W>>, accepted: W::Accepted, delay: Duration) {
+    let waiting = Arc::clone(&node.connections.waiting_to_end);
+    if Arc::strong_count(&waiting) > DELAYED_MAX {
+        return;
+    }
+    let task = async move {
+        tokio::time::sleep(delay).await;
+        drop((accepted, waiting));
+    };
+    node.world.spawn(Place::Background, Box::pin(task));
+}
+
 /// Open connections by address.
 #[derive(Debug, Default)]
 pub struct Connections {
     open: Mutex<Open>,
+    /// One reference for each that is to be ended.
+    waiting_to_end: Arc<()>,
 }
 
 #[derive(Debug, Default)]

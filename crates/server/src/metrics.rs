@@ -146,11 +146,24 @@ pub(crate) async fn told<W: World>(node: &Node<W>) -> String {
     for (state, count) in groups::count(node).await {
         let _ = writeln!(text, "milena_groups{{state=\"{state}\"}} {count}");
     }
+    write_throttled(&mut text, node);
     let untold = topics::write(&mut text, &node.partitions, node.settings.metrics_partitions_max);
     topics::begin(&mut text, "milena_partitions_untold");
     let _ = writeln!(text, "milena_partitions_untold {untold}");
     text.push_str(END);
     text
+}
+
+/// Who is over a quota.
+fn write_throttled<W: World>(text: &mut String, node: &Node<W>) {
+    topics::begin(text, "milena_throttled_total");
+    for (quota, times, _) in node.quotas.throttled() {
+        let _ = writeln!(text, "milena_throttled_total{{quota=\"{quota}\"}} {times}");
+    }
+    topics::begin(text, "milena_throttled_seconds_total");
+    for (quota, _, seconds) in node.quotas.throttled() {
+        let _ = writeln!(text, "milena_throttled_seconds_total{{quota=\"{quota}\"}} {seconds}");
+    }
 }
 
 /// The shortest time that a histogram tells apart, in seconds.

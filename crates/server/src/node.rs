@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::offenders::Offenders;
 use crate::partitions::{Partitions, Replica};
 use crate::producer_ids::ProducerIds;
+use crate::quotas::Quotas;
 use crate::sessions::Sessions;
 use crate::settings::{ListenerSettings, Settings};
 use crate::shards::{self, Shards};
@@ -67,6 +68,8 @@ pub struct Node<W: World> {
     pub metrics: Metrics,
     /// Who misbehaved lately.
     pub offenders: Offenders,
+    /// What clients do, against their quotas.
+    pub quotas: Quotas,
     /// Producer ids to give out.
     pub producer_ids: ProducerIds,
     /// Topics that are being created on demand.
@@ -189,6 +192,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
         connections: Connections::default(),
         metrics: Metrics::new(),
         offenders: Offenders::default(),
+        quotas: Quotas::new(settings.quota_window),
         producer_ids: ProducerIds::default(),
         auto_creation: InFlight::default(),
         directory,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_metadata::configs::{self, Kind};
+use milena_metadata::quotas::Window;
 use milena_metadata::retention::Retention;
 use milena_protocol::NodeId;
 
@@ -122,6 +123,10 @@ pub struct Settings {
     pub connections_max: usize,
     /// `max.connections.per.ip`
     pub connections_per_ip_max: usize,
+    /// `quota.window.num` and `quota.window.size.seconds`
+    pub quota_window: Window,
+    /// `controller.quota.window.num` and `controller.quota.window.size.seconds`
+    pub controller_quota_window: Window,
     /// `fetch.max.bytes`
     pub fetch_bytes_max: usize,
     /// `max.incremental.fetch.session.cache.slots`
@@ -247,6 +252,8 @@ impl Settings {
             connection_idle_max: idle_max(&values)?,
             connections_max: values.count("max.connections")?,
             connections_per_ip_max: values.count("max.connections.per.ip")?,
+            quota_window: quota_window(&values, "quota.window")?,
+            controller_quota_window: quota_window(&values, "controller.quota.window")?,
             fetch_bytes_max: values.count("fetch.max.bytes")?,
             fetch_sessions_max: values.count("max.incremental.fetch.session.cache.slots")?,
             auto_create_topics: values.number("auto.create.topics.enable")?,
@@ -316,6 +323,13 @@ fn metadata_log(values: &Values<'_>) -> Result<MetadataLogSettings, SettingsErro
         },
         delete_delay_ms: values.number("internal.metadata.delete.delay.millis")?,
     })
+}
+
+/// How the rates of quotas are measured; both keys are at least 1.
+fn quota_window(values: &Values<'_>, prefix: &str) -> Result<Window, SettingsError> {
+    let samples = values.count(&format!("{prefix}.num"))?;
+    let size_seconds: i64 = values.number(&format!("{prefix}.size.seconds"))?;
+    Ok(Window { samples, size_ms: size_seconds * 1000 })
 }
 
 /// Negative means for ever.

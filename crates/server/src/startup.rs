@@ -211,6 +211,7 @@ fn controller_options(settings: &Settings, meta: &MetaProperties) -> controller:
         session_ms: settings.session_ms,
         // With one voter nobody waits to hear that the quorum still lives.
         idle_ms: 0,
+        quota_window: settings.controller_quota_window,
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) async fn run<W: World>(node: Arc<Node<W>>, leftovers: Vec<PathBuf>) {
             write_checkpoints(&node).await;
         }
         flush_aged(&node);
+        node.quotas.forget_idle();
         let (job_node, disk) = (Arc::clone(&node), node.world.disk());
         on_pool(&*node.world, move || job_node.directory.unlink_due(&disk, job_node.world.now())).await;
     }

@@ -140,6 +140,11 @@ pub(crate) const UNORDERED: &[(&str, &str, &[&str])] = &[
     ("DescribeConfigs", "Configs", &["Name"]),
     ("AlterConfigs", "Responses", &["ResourceType", "ResourceName"]),
     ("IncrementalAlterConfigs", "Responses", &["ResourceType", "ResourceName"]),
+    ("DescribeClientQuotas", "Entity", &["EntityType"]),
+    ("DescribeClientQuotas", "Values", &["Key"]),
+    ("DescribeClientQuotas", "Entries", &["Entity", "Values"]),
+    ("AlterClientQuotas", "Entries", &["Entity"]),
+    ("AlterClientQuotas", "Entity", &["EntityType"]),
     ("JoinGroup", "Members", &["GroupInstanceId", "Metadata"]),
     ("DescribeGroups", "Members", &["GroupInstanceId", "MemberMetadata", "MemberId"]),
     ("DeleteGroups", "Results", &["GroupId"]),
@@ -253,6 +258,12 @@ pub(crate) fn field_of<'a>(element: &'a Value, name: &str) -> Option<&'a Value> 
 fn sort_text(value: Option<&Value>) -> String {
     match value {
         Some(Value::Int(number)) => format!("{:020}", i128::from(*number) - i128::from(i64::MIN)),
+        // Lists within it may have no order either.
+        Some(Value::List(elements)) => {
+            let mut texts: Vec<String> = elements.iter().map(|element| sort_text(Some(element))).collect();
+            texts.sort();
+            texts.join(" ")
+        }
         Some(value) => format!("{value:?}"),
         None => String::new(),
     }

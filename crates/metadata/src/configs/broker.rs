@@ -44,8 +44,8 @@ settings! { BROKER
     "controller.quorum.request.timeout.ms", Int, "2000", Medium, AtLeast(0), ReadOnly, Acts, Public, "Time limit of a request between voters, in milliseconds.";
     "controller.quorum.retry.backoff.ms", Int, "20", Low, AtLeast(0), ReadOnly, Acts, Public, "Pause before a failed request between voters is sent again, in milliseconds.";
     "controller.quorum.voters", List, "", High, Voters, ReadOnly, Acts, Public, "Voters of a static quorum: id@host:port between commas.";
-    "controller.quota.window.num", Int, "11", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about controller quotas.";
-    "controller.quota.window.size.seconds", Int, "1", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about controller quotas.";
+    "controller.quota.window.num", Int, "11", Low, AtLeast(1), ReadOnly, Acts, Public, "How many samples' worth of changes a client may make at once, by its controller_mutation_rate.";
+    "controller.quota.window.size.seconds", Int, "1", Low, AtLeast(1), ReadOnly, Acts, Public, "How long each of them takes, in seconds.";
     "controller.socket.timeout.ms", Int, "30000", Medium, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
     "cordoned.log.dirs", List, "", Medium, Words { known: &[], empty: true }, PerBroker, NoEffect, Public, "Kept for compatibility.";
     "create.topic.policy.class.name", Class, null, Low, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
@@ -211,8 +211,8 @@ settings! { BROKER
     "producer.purgatory.purge.interval.requests", Int, "1000", Medium, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
     "queued.max.request.bytes", Long, "-1", Medium, Any, ReadOnly, NoEffect, Public, "Kept for compatibility: about request queues.";
     "queued.max.requests", Int, "500", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about request queues.";
-    "quota.window.num", Int, "11", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about quotas.";
-    "quota.window.size.seconds", Int, "1", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about quotas.";
+    "quota.window.num", Int, "11", Low, AtLeast(1), ReadOnly, Acts, Public, "How many samples of a client's rate its quotas look at.";
+    "quota.window.size.seconds", Int, "1", Low, AtLeast(1), ReadOnly, Acts, Public, "How long each of them takes, in seconds.";
     "remote.fetch.max.wait.ms", Int, "500", Medium, AtLeast(1), ClusterWide, NoEffect, Public, "Kept for compatibility: about tiered storage.";
     "remote.list.offsets.request.timeout.ms", Long, "30000", Medium, AtLeast(1), ClusterWide, NoEffect, Public, "Kept for compatibility: about tiered storage.";
     "remote.log.index.file.cache.total.size.bytes", Long, "1073741824", Low, AtLeast(1), ClusterWide, NoEffect, Public, "Kept for compatibility: about tiered storage.";

@@ -9,6 +9,7 @@ use milena_protocol::messages::{
 use milena_protocol::{LeaderEpoch, Offset};
 
 use super::brokers::Session;
+use super::mutations::Mutations;
 use super::{Active, Options};
 use crate::configs::{Kind, Values, effective};
 use crate::features::{ELR_VERSION, METADATA_VERSION};
@@ -25,7 +26,16 @@ impl Active {
         }
         // Unfenced brokers get one session's time to be heard; fenced ones have nothing to lose.
         let sessions = image.brokers().map(|broker| (broker.id, Session::at_activation(now, broker))).collect();
-        Active { epoch, image, next, collisions, sessions, last_decided: now, armed: None }
+        Active {
+            epoch,
+            image,
+            next,
+            collisions,
+            sessions,
+            mutations: Mutations::default(),
+            last_decided: now,
+            armed: None,
+        }
     }
 
     /// Ends what a former leader left open. If no metadata version was ever finalized, the bootstrap records follow in

@@ -13,8 +13,10 @@
 
 mod activation;
 mod brokers;
+mod client_quotas;
 mod elect_leaders;
 mod elections;
+mod mutations;
 mod new_partitions;
 mod new_topics;
 mod old_topics;
@@ -31,19 +33,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use brokers::Session;
 use milena_base::{Millis, Random};
 use milena_protocol::messages::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterConfigsRequest, AlterConfigsResponse,
-    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, BrokerHeartbeatRequest,
-    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, CreatePartitionsRequest,
-    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    ElectLeadersRequest, ElectLeadersResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
-    MetadataRecord, NoOpRecord, UnregisterBrokerRequest, UnregisterBrokerResponse, UpdateFeaturesRequest,
-    UpdateFeaturesResponse,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterClientQuotasRequest, AlterClientQuotasResponse,
+    AlterConfigsRequest, AlterConfigsResponse, AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
+    DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, MetadataRecord, NoOpRecord, UnregisterBrokerRequest, UnregisterBrokerResponse,
+    UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
 use milena_protocol::{LeaderEpoch, NodeId, Offset};
+pub use mutations::Caller;
+use mutations::Mutations;
 
 use crate::configs::{Kind, Layers, Resource, Values, effective};
 use crate::delta::{Changes, ReplayError};
 use crate::image::Image;
+use crate::quotas::Window;
 use crate::topic_name;
 
 /// Records of one decision at most; a larger one is refused with POLICY_VIOLATION (`MAX_RECORDS_PER_USER_OP`).
@@ -62,6 +67,8 @@ pub struct Options {
     pub session_ms: i64,
     /// `metadata.max.idle.interval.ms`: after so long without a record a NoOpRecord is written; 0 for never.
     pub idle_ms: i64,
+    /// `controller.quota.window.num` and `controller.quota.window.size.seconds`.
+    pub quota_window: Window,
 }
 
 /// Whom an answer belongs to: a token of the shell's.
@@ -81,6 +88,8 @@ pub enum Request {
         request: CreateTopicsRequest,
         /// Names whose settings the principal may not see: they are answered with error 29 in place of settings.
         hidden: BTreeSet<String>,
+        /// Whose quota counts; `None` where the cluster needs the topics itself.
+        by: Option<Caller>,
     },
     /// Topics to delete, by name or id. (Whoever may not delete or see must be filtered by the shell.)
     DeleteTopics {
@@ -88,13 +97,27 @@ pub enum Request {
         request: DeleteTopicsRequest,
         /// The request's version: below 6 it holds bare names.
         version: i16,
+        /// Whose quota counts.
+        by: Option<Caller>,
     },
     /// More partitions.
-    CreatePartitions(CreatePartitionsRequest),
+    CreatePartitions {
+        /// The request.
+        request: CreatePartitionsRequest,
+        /// Whose quota counts.
+        by: Option<Caller>,
+    },
     /// Settings, one by one.
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     /// Settings, all of a resource: what is not listed is removed.
     AlterConfigs(AlterConfigsRequest),
+    /// Quotas of users, client ids and addresses.
+    AlterClientQuotas {
+        /// The request.
+        request: AlterClientQuotasRequest,
+        /// Hosts among its entities that are no address and have none.
+        unresolved: BTreeSet<String>,
+    },
     /// Other leaders of partitions.
     ElectLeaders(ElectLeadersRequest),
     /// Other replicas of partitions.
@@ -131,6 +154,8 @@ pub enum Response {
     IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
     /// To [`Request::AlterConfigs`].
     AlterConfigs(AlterConfigsResponse),
+    /// To [`Request::AlterClientQuotas`].
+    AlterClientQuotas(AlterClientQuotasResponse),
     /// To [`Request::ElectLeaders`].
     ElectLeaders(ElectLeadersResponse),
     /// To [`Request::AlterPartitionReassignments`].
@@ -211,6 +236,8 @@ struct Active {
     collisions: BTreeMap<String, BTreeSet<String>>,
     /// One per registered broker; soft.
     sessions: BTreeMap<NodeId, Session>,
+    /// Who may create and delete how much; soft.
+    mutations: Mutations,
     /// When a record was last decided.
     last_decided: Millis,
     armed: Option<Millis>,
@@ -294,11 +321,27 @@ impl Active {
         match request {
             Request::RegisterBroker(request) => self.register_broker(options, now, &request),
             Request::BrokerHeartbeat(request) => self.broker_heartbeat(options, now, &request),
-            Request::CreateTopics { request, hidden } => self.create_topics(options, &request, &hidden, random),
-            Request::DeleteTopics { request, version } => self.delete_topics(options, &request, version),
-            Request::CreatePartitions(request) => self.create_partitions(&request, random),
+            Request::CreateTopics { request, hidden, by } => {
+                let mut permits = self.mutations.permits(&self.image, options.quota_window, now, by.as_ref());
+                let (records, mut response) = self.create_topics(options, &request, &hidden, &mut permits, random);
+                response.throttle_time_ms = self.mutations.settle(permits);
+                (records, Response::CreateTopics(response))
+            }
+            Request::DeleteTopics { request, version, by } => {
+                let mut permits = self.mutations.permits(&self.image, options.quota_window, now, by.as_ref());
+                let (records, mut response) = self.delete_topics(options, &request, version, &mut permits);
+                response.throttle_time_ms = self.mutations.settle(permits);
+                (records, Response::DeleteTopics(response))
+            }
+            Request::CreatePartitions { request, by } => {
+                let mut permits = self.mutations.permits(&self.image, options.quota_window, now, by.as_ref());
+                let (records, mut response) = self.create_partitions(&request, &mut permits, random);
+                response.throttle_time_ms = self.mutations.settle(permits);
+                (records, Response::CreatePartitions(response))
+            }
             Request::IncrementalAlterConfigs(request) => self.incremental_alter_configs(options, &request),
             Request::AlterConfigs(request) => self.alter_configs(options, &request),
+            Request::AlterClientQuotas { request, unresolved } => self.alter_client_quotas(&request, &unresolved),
             Request::ElectLeaders(request) => self.elect_leaders(options, &request),
             Request::AlterPartitionReassignments(request) => self.alter_reassignments(options, &request),
             Request::UnregisterBroker(request) => self.unregister_broker(options, &request),
@@ -319,6 +362,7 @@ impl Active {
         match record {
             MetadataRecord::Topic(record) => self.note_collision(&record.name),
             MetadataRecord::RegisterBroker(record) => self.note_registration(at, NodeId(record.broker_id)),
+            MetadataRecord::ClientQuota(_) => self.mutations.forget_limits(),
             MetadataRecord::UnregisterBroker(record) => drop(self.sessions.remove(&NodeId(record.broker_id))),
             _ => {}
         }

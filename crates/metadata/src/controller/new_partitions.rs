@@ -8,17 +8,19 @@ use milena_protocol::messages::create_partitions_response::CreatePartitionsTopic
 use milena_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse, MetadataRecord};
 use milena_protocol::{ErrorCode, NodeId};
 
+use super::mutations::Permits;
 use super::placement::{Placer, check_manual, new_partition};
 use super::refusal::{Refusal, answer};
-use super::{Active, RECORDS_MAX, Response};
+use super::{Active, RECORDS_MAX};
 use crate::image::Partition;
 
 impl Active {
     pub(super) fn create_partitions(
         &self,
         request: &CreatePartitionsRequest,
+        permits: &mut Permits,
         random: &mut Random,
-    ) -> (Vec<MetadataRecord>, Response) {
+    ) -> (Vec<MetadataRecord>, CreatePartitionsResponse) {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         request.topics.iter().for_each(|topic| *counts.entry(&topic.name).or_default() += 1);
         let mut records = Vec::new();
@@ -28,19 +30,20 @@ impl Active {
             results.push(topic_result(name, Err(refusal)));
         }
         for topic in request.topics.iter().filter(|topic| counts[topic.name.as_str()] == 1) {
-            let added = self.add_partitions(topic, RECORDS_MAX - records.len(), random);
+            let added = self.add_partitions(topic, RECORDS_MAX - records.len(), permits, random);
             results.push(topic_result(&topic.name, added.map(|mut new| records.append(&mut new))));
         }
         if request.validate_only {
             records.clear();
         }
-        (records, Response::CreatePartitions(CreatePartitionsResponse { results, ..Default::default() }))
+        (records, CreatePartitionsResponse { results, ..Default::default() })
     }
 
     fn add_partitions(
         &self,
         wanted: &CreatePartitionsTopic,
         records_max: usize,
+        permits: &mut Permits,
         random: &mut Random,
     ) -> Result<Vec<MetadataRecord>, Refusal> {
         let topic = self.image.topic(&wanted.name).ok_or(Refusal::bare(ErrorCode::UnknownTopicOrPartition))?;
@@ -62,6 +65,7 @@ impl Active {
             );
             return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
         }
+        permits.take(additional)?;
         if additional > records_max {
             let message = "Unable to perform excessively large batch operation.";
             return Err(Refusal::new(ErrorCode::PolicyViolation, message));

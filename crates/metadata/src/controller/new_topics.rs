@@ -10,9 +10,10 @@ use milena_protocol::messages::create_topics_response::{CreatableTopicConfigs, C
 use milena_protocol::messages::{ConfigRecord, CreateTopicsRequest, CreateTopicsResponse, MetadataRecord, TopicRecord};
 use milena_protocol::{ErrorCode, Uuid};
 
+use super::mutations::Permits;
 use super::placement::{Placer, check_manual, new_partition};
 use super::refusal::Refusal;
-use super::{Active, Options, RECORDS_MAX, Response};
+use super::{Active, Options, RECORDS_MAX};
 use crate::configs::{Kind, Layers, Resource, Setting, Values, Visibility, table, validate_resource, with_source};
 use crate::image::Partition;
 use crate::{METADATA_TOPIC, topic_name};
@@ -26,8 +27,9 @@ impl Active {
         options: &Options,
         request: &CreateTopicsRequest,
         hidden: &BTreeSet<String>,
+        permits: &mut Permits,
         random: &mut Random,
-    ) -> (Vec<MetadataRecord>, Response) {
+    ) -> (Vec<MetadataRecord>, CreateTopicsResponse) {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         request.topics.iter().for_each(|topic| *counts.entry(&topic.name).or_default() += 1);
         let is_single = |topic: &&CreatableTopic| counts[topic.name.as_str()] == 1 && topic.name != METADATA_TOPIC;
@@ -39,7 +41,7 @@ impl Active {
         for topic in &wanted {
             let created = match too_many {
                 true => Err(too_large("Excessively large number of partitions per request.")),
-                false => self.create_topic(options, topic, hidden.contains(&topic.name), random),
+                false => self.create_topic(options, topic, hidden.contains(&topic.name), permits, random),
             };
             results.push(match created {
                 Ok((result, mut new)) => {
@@ -65,7 +67,7 @@ impl Active {
         if request.validate_only {
             records.clear();
         }
-        (records, Response::CreateTopics(CreateTopicsResponse { topics: results, ..Default::default() }))
+        (records, CreateTopicsResponse { topics: results, ..Default::default() })
     }
 
     fn partitions_wanted(&self, options: &Options, topics: &[&CreatableTopic]) -> i64 {
@@ -82,6 +84,7 @@ impl Active {
         options: &Options,
         topic: &CreatableTopic,
         is_hidden: bool,
+        permits: &mut Permits,
         random: &mut Random,
     ) -> Result<(CreatableTopicResult, Vec<MetadataRecord>), Refusal> {
         self.check_new_name(&topic.name)?;
@@ -90,6 +93,7 @@ impl Active {
             true => self.place(options, topic, random)?,
             false => self.place_as_told(topic)?,
         };
+        permits.take(partitions.len())?;
         let id = new_topic_id(random);
         let name = topic.name.clone();
         let mut result = CreatableTopicResult { name, topic_id: id, error_message: None, ..Default::default() };

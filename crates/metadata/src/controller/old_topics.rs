@@ -6,7 +6,9 @@ use milena_protocol::messages::delete_topics_response::DeletableTopicResult;
 use milena_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, MetadataRecord, RemoveTopicRecord};
 use milena_protocol::{ErrorCode, Uuid};
 
-use super::{Active, Options, Response};
+use super::mutations::Permits;
+use super::refusal::answer;
+use super::{Active, Options};
 use crate::configs::{Kind, Values, effective};
 
 /// First version with topics by name or id; below are bare names.
@@ -20,7 +22,8 @@ impl Active {
         options: &Options,
         request: &DeleteTopicsRequest,
         version: i16,
-    ) -> (Vec<MetadataRecord>, Response) {
+        permits: &mut Permits,
+    ) -> (Vec<MetadataRecord>, DeleteTopicsResponse) {
         let mut results = Vec::new();
         let (names, ids) = asked(request, version, &mut results);
         let enabled = effective(Kind::Broker, "delete.topic.enable", self.layers(options, &Values::new()));
@@ -51,9 +54,16 @@ impl Active {
                 Some(id) => drop(found.insert(id, name)),
             }
         }
-        let records = found.keys().map(|id| RemoveTopicRecord { topic_id: *id }.into()).collect();
-        results.extend(found.into_iter().map(|(id, name)| result(Some(name), id, ErrorCode::None, None)));
-        (records, Response::DeleteTopics(DeleteTopicsResponse { responses: results, ..Default::default() }))
+        let mut records = Vec::new();
+        for (id, name) in found {
+            let partitions = self.image.topic_by_id(id).map_or(0, |topic| topic.partitions.len());
+            let (error_code, error_message) = answer(permits.take(partitions));
+            if error_code == 0 {
+                records.push(RemoveTopicRecord { topic_id: id }.into());
+            }
+            results.push(DeletableTopicResult { name: Some(name), topic_id: id, error_code, error_message });
+        }
+        (records, DeleteTopicsResponse { responses: results, ..Default::default() })
     }
 }
 
@@ -105,7 +115,7 @@ fn asked(
     (names, ids)
 }
 
-fn deletion_disabled(request: &DeleteTopicsRequest, version: i16) -> (Vec<MetadataRecord>, Response) {
+fn deletion_disabled(request: &DeleteTopicsRequest, version: i16) -> (Vec<MetadataRecord>, DeleteTopicsResponse) {
     let (code, message) = match version < FIRST_WITH_DISABLED {
         true => (ErrorCode::InvalidRequest, Some("This version does not support topic deletion.")),
         false => (ErrorCode::TopicDeletionDisabled, None),
@@ -113,7 +123,7 @@ fn deletion_disabled(request: &DeleteTopicsRequest, version: i16) -> (Vec<Metada
     let named = request.topic_names.iter().map(|name| (Some(name.clone()), Uuid::ZERO));
     let stated = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
     let responses = named.chain(stated).map(|(name, id)| result(name, id, code, message)).collect();
-    (Vec::new(), Response::DeleteTopics(DeleteTopicsResponse { responses, ..Default::default() }))
+    (Vec::new(), DeleteTopicsResponse { responses, ..Default::default() })
 }
 
 fn result(name: Option<String>, topic_id: Uuid, code: ErrorCode, message: Option<&str>) -> DeletableTopicResult {

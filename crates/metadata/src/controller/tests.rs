@@ -1,4 +1,6 @@
+mod client_quotas;
 mod elect_leaders;
+mod mutations;
 mod reassignments;
 mod unregister_broker;
 mod update_features;
@@ -19,6 +21,9 @@ use super::*;
 use crate::features;
 use crate::image::Partition;
 
+/// Kafka's default.
+const WINDOW: Window = Window { samples: 11, size_ms: 1000 };
+
 /// A controller whose records are appended and committed at once.
 struct Harness {
     controller: Controller,
@@ -35,7 +40,14 @@ impl Harness {
 
     fn with_file(pairs: &[(&str, &str)]) -> Harness {
         let file = pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let options = Options { cluster_id: "c".into(), node: NodeId(1), file, session_ms: 9000, idle_ms: 0 };
+        let options = Options {
+            cluster_id: "c".into(),
+            node: NodeId(1),
+            file,
+            session_ms: 9000,
+            idle_ms: 0,
+            quota_window: WINDOW,
+        };
         let mut harness = Harness {
             controller: Controller::new(options),
             records: Vec::new(),
@@ -120,7 +132,7 @@ impl Harness {
 
     fn create_all(&mut self, request: CreateTopicsRequest) -> Vec<create_topics_response::CreatableTopicResult> {
         let hidden = BTreeSet::from(["hidden".to_string()]);
-        let Response::CreateTopics(response) = self.ask(Request::CreateTopics { request, hidden }) else {
+        let Response::CreateTopics(response) = self.ask(Request::CreateTopics { request, hidden, by: None }) else {
             panic!("answer")
         };
         response.topics
@@ -466,7 +478,7 @@ fn topics_are_deleted_by_name_and_by_id() {
     let both = DeleteTopicState { name: Some("x".into()), topic_id: Uuid([1; 16]) };
     let topics = vec![by_id(id), by_name("u"), by_name("nope"), by_id(Uuid([3; 16])), by_id(Uuid::ZERO), both];
     let request = DeleteTopicsRequest { topics, ..Default::default() };
-    let Response::DeleteTopics(response) = harness.ask(Request::DeleteTopics { request, version: 6 }) else {
+    let Response::DeleteTopics(response) = harness.ask(Request::DeleteTopics { request, version: 6, by: None }) else {
         panic!("answer")
     };
     let of = |name: Option<&str>, id: Uuid| {
@@ -498,7 +510,7 @@ fn partitions_are_added_but_never_taken() {
     let mut grow = |count| {
         let topic = CreatePartitionsTopic { name: "t".into(), count, assignments: None };
         let request = CreatePartitionsRequest { topics: vec![topic], ..Default::default() };
-        let Response::CreatePartitions(response) = harness.ask(Request::CreatePartitions(request)) else {
+        let Response::CreatePartitions(response) = harness.ask(Request::CreatePartitions { request, by: None }) else {
             panic!("answer")
         };
         ErrorCode::from_number(response.results[0].error_code)
@@ -594,8 +606,14 @@ fn producer_ids_come_in_blocks_of_a_thousand() {
 
 #[test]
 fn an_idle_controller_writes_now_and_then() {
-    let options =
-        Options { cluster_id: "c".into(), node: NodeId(1), file: Values::new(), session_ms: 9000, idle_ms: 500 };
+    let options = Options {
+        cluster_id: "c".into(),
+        node: NodeId(1),
+        file: Values::new(),
+        session_ms: 9000,
+        idle_ms: 500,
+        quota_window: WINDOW,
+    };
     let mut controller = Controller::new(options);
     let bootstrap = features::bootstrap_records();
     let first = controller.handle(

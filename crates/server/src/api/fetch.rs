@@ -12,14 +12,15 @@ use milena_protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use milena_protocol::messages::{FetchRequest, FetchResponse};
-use milena_protocol::wire::{External, Records};
-use milena_protocol::{ErrorCode, LeaderEpoch, NodeId, Offset};
+use milena_protocol::wire::{Counter, External, Records};
+use milena_protocol::{ErrorCode, LeaderEpoch, Message, NodeId, Offset};
 use tokio::time::{Instant, sleep_until};
 
 use crate::answer::FileRange;
 use crate::api::metadata::View;
 use crate::dispatch::{Call, Outcome};
 use crate::partitions::{Hosted, Replica, Waiting, leadership_code};
+use crate::quotas::Measure;
 use crate::sessions::{Context, NO_SESSION, Told, TopicKey, Wanted};
 use crate::share::{Lookups, collected};
 use crate::watch::Watch;
@@ -37,6 +38,8 @@ const LEADER_HINTS: i16 = 16;
 const REGISTERED_MAX: usize = 128;
 /// What the read of one partition takes, in look-ups: its log is looked into.
 const READ_LOOKUPS: usize = 2;
+/// The size field of an answer counts as well.
+const FRAME_SIZE_BYTES: usize = 4;
 /// Longest wait, whatever is asked for: a quarter of an hour, above every client's own limit.
 const WAIT_MS_MAX: i32 = 15 * 60 * 1000;
 
@@ -65,25 +68,34 @@ pub async fn fetch<W: World>(call: &Call<'_, W>, request: FetchRequest) -> Outco
     let (context, wanted) = match begun {
         Ok(begun) => begun,
         Err(error) => {
-            let response = FetchResponse { error_code: error.number(), ..Default::default() };
+            let mut response = FetchResponse { error_code: error.number(), ..Default::default() };
+            call.settle(&mut response);
             return call.answer(&response);
         }
     };
     let Some(isolation) = isolation(&request) else {
-        return call.answer(&refused_request(&request, by_id, ErrorCode::UnknownServerError));
+        let mut response = refused_request(&request, by_id, ErrorCode::UnknownServerError);
+        call.settle(&mut response);
+        return call.answer(&response);
     };
-    let asked = Asked { request, isolation };
+    let quota_bytes = quota_bytes(call, &request);
+    let asked = Asked { request, isolation, quota_bytes };
     let reads = match &context {
         Context::Incremental { id, watch } => read_session(call, &asked, wanted, *id, watch).await,
         Context::Full | Context::Sessionless => read_once(call, &asked, wanted).await,
     };
-    answer(call, &asked, &context, reads)
+    match throttled(call, &asked, &context, &reads) {
+        Some(outcome) => outcome,
+        None => answer(call, &asked, &context, reads),
+    }
 }
 
 /// A request whose isolation level exists.
 struct Asked {
     request: FetchRequest,
     isolation: Isolation,
+    /// The most bytes that its client may have at once, by its quota.
+    quota_bytes: i64,
 }
 
 impl Asked {
@@ -96,7 +108,7 @@ impl Asked {
     /// Most bytes of the answer; negative where the client says so.
     fn max_bytes<W: World>(&self, call: &Call<'_, W>) -> i64 {
         let own = i64::try_from(call.node.settings.fetch_bytes_max).unwrap_or(i64::MAX);
-        i64::from(self.request.max_bytes).min(own)
+        i64::from(self.request.max_bytes).min(own).min(self.quota_bytes)
     }
 }
 
@@ -363,6 +375,63 @@ fn found<W: World>(
         }
     };
     Read { wanted, data, range, is_at_end }
+}
+
+/// More would be throttled even if nothing had been read before, and for ever so.
+fn quota_bytes<W: World>(call: &Call<'_, W>, request: &FetchRequest) -> i64 {
+    match follower(request) {
+        Some(_) => i64::MAX,
+        None => call.node.quotas.most(Measure::Fetched, call.client_id()).map_or(i64::MAX, |most| most as i64),
+    }
+}
+
+/// A client that is over its quota is answered with nothing. What was read for it does not count and is read again: its
+/// session is told of nothing.
+fn throttled<W: World>(
+    call: &Call<'_, W>,
+    asked: &Asked,
+    context: &Context,
+    reads: &Reads<W>,
+) -> Option<Outcome<W::Disk>> {
+    let quotas = &call.node.quotas;
+    if follower(&asked.request).is_some() {
+        return None;
+    }
+    let for_time = call.throttled_for_time();
+    let mut for_bytes = 0;
+    if quotas.is_active(Measure::Fetched) {
+        let size_bytes = size_on_wire(call, context, reads) as f64;
+        for_bytes = quotas.record(Measure::Fetched, call.client_id(), size_bytes);
+        if for_time.max(for_bytes) > 0 {
+            quotas.count(Measure::Fetched, call.client_id(), -size_bytes);
+        }
+    }
+    let delay_ms = for_time.max(for_bytes);
+    if delay_ms == 0 {
+        return None;
+    }
+    call.throttle.delay(delay_ms);
+    let session_id = match context {
+        Context::Incremental { id, .. } => *id,
+        Context::Full | Context::Sessionless => NO_SESSION,
+    };
+    let throttle_time_ms = i32::try_from(delay_ms).unwrap_or(i32::MAX);
+    Some(call.answer(&FetchResponse { throttle_time_ms, session_id, ..Default::default() }))
+}
+
+/// How large the answer would be. A session's answer has what is new; partitions whose marks alone have moved are too
+/// small to matter.
+fn size_on_wire<W: World>(call: &Call<'_, W>, context: &Context, reads: &Reads<W>) -> usize {
+    let is_full = !matches!(context, Context::Incremental { .. });
+    let is_told = |data: &PartitionData| is_full || data.records.size_bytes() > 0 || data.error_code != 0;
+    let told = reads.values().filter(|read| is_told(&read.data));
+    let told =
+        told.map(|read| Told { wanted: read.wanted.clone(), data: read.data.clone(), is_at_end: read.is_at_end });
+    let response = FetchResponse { responses: by_topic(told.collect()), ..Default::default() };
+    let mut counter = Counter::default();
+    // An answer that cannot be said is noticed when it is.
+    let _ = response.encode(&mut counter, call.version());
+    FRAME_SIZE_BYTES + counter.size_bytes
 }
 
 /// Keeps what the session has not told yet, and sends it.

@@ -88,7 +88,7 @@ fn leader<W: World>(
     let unavailable = (ErrorCode::CoordinatorNotAvailable, "");
     let image = call.node.image();
     let Some(topic) = image.topic(internal) else {
-        auto_create::start(call.node, std::iter::once(&internal.to_owned()));
+        auto_create::start(call.node, std::iter::once(&internal.to_owned()), None);
         return Err(unavailable);
     };
     let view = View { image: &image, listener: &call.peer.listener, version: call.version() };

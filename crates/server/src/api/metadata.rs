@@ -109,7 +109,7 @@ async fn named<W: World>(
     if may_create && call.node.settings.auto_create_topics {
         let unknown = ErrorCode::UnknownTopicOrPartition.number();
         let creatable = missing.iter().filter(|topic| topic.error_code == unknown);
-        auto_create::start(call.node, creatable.filter_map(|topic| topic.name.as_ref()));
+        auto_create::start(call.node, creatable.filter_map(|topic| topic.name.as_ref()), Some(call.caller(true)));
     }
     answered.extend(missing);
     Ok(answered)

@@ -14,6 +14,7 @@ pub mod add_to_txn;
 pub mod alter_log_dirs;
 pub mod api_versions;
 pub mod changes;
+pub mod client_quotas;
 pub mod cluster;
 pub mod config_resources;
 pub mod configs;

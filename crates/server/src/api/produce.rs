@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use self::answers::failed;
 use self::append::{Promise, Terms, answers, append_all};
 use crate::dispatch::{Call, Outcome, Progress};
+use crate::quotas::Measure;
 use crate::verification::Transaction;
 use crate::world::World;
 
@@ -36,7 +37,10 @@ const ADMIN_CLIENT: &str = "__admin_client";
 type Asked = BTreeMap<(String, Uuid), BTreeMap<i32, PartitionProduceData>>;
 
 /// Appends what is sent. The answer, unless the producer wants none, follows when everything is as durable as promised.
-pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> Progress<W::Disk> {
+///
+/// A client that is over its quota is answered, and then not read for a while: what it sends next is not appended
+/// meanwhile, so neither does a promise wait beside it. `size_bytes` is the size of the request without its header.
+pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest, size_bytes: usize) -> Progress<W::Disk> {
     let started = Instant::now();
     let acks = request.acks;
     let mut asked = Asked::new();
@@ -55,11 +59,18 @@ pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> P
     if call.version() >= LEADER_HINTS {
         leaders::add_leader_hints(call, &mut response);
     }
+    let delay_ms = throttled(call, acks, size_bytes);
+    response.throttle_time_ms = i32::try_from(delay_ms).unwrap_or(i32::MAX);
     let (node, header) = (Arc::clone(call.node), call.answer_header());
     let finish = move |response: &ProduceResponse| {
         node.metrics.answered(ApiKey::Produce, started.elapsed());
         if acks == 0 { silence(response) } else { header.answer(response, Vec::new()) }
     };
+    if delay_ms > 0 {
+        keep_all(&mut response, promises).await;
+        call.throttle.delay(delay_ms);
+        return Progress::Done(finish(&response));
+    }
     if promises.is_empty() {
         return Progress::Done(finish(&response));
     }
@@ -67,6 +78,13 @@ pub async fn produce<W: World>(call: &Call<'_, W>, request: ProduceRequest) -> P
         keep_all(&mut response, promises).await;
         finish(&response)
     }))
+}
+
+/// Counts a request. Nobody is throttled for the time of one that wants no answer.
+fn throttled<W: World>(call: &Call<'_, W>, acks: i16, size_bytes: usize) -> u32 {
+    let for_bytes = call.node.quotas.record(Measure::Produced, call.client_id(), size_bytes as f64);
+    let for_time = if acks == 0 { 0 } else { call.throttled_for_time() };
+    for_bytes.max(for_time)
 }
 
 /// Waits for every promise; the flushes behind them run side by side. One that is broken becomes an error.

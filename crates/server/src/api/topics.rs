@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use milena_metadata::controller::{Request, Response};
+use milena_metadata::controller::{Caller, Request, Response};
 use milena_protocol::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
     DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse,
@@ -13,14 +13,23 @@ use crate::control::ask;
 use crate::dispatch::Call;
 use crate::world::World;
 
+/// First versions whose clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const CREATE_STRICT: i16 = 6;
+/// See [`CREATE_STRICT`].
+const DELETE_STRICT: i16 = 5;
+/// See [`CREATE_STRICT`].
+const GROW_STRICT: i16 = 3;
+
 /// Creates topics.
 pub async fn create_topics<W: World>(call: &Call<'_, W>, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    ask!(call, Request::CreateTopics { request, hidden: BTreeSet::new() }, Response::CreateTopics)
+    let (hidden, by) = (BTreeSet::new(), caller(call, CREATE_STRICT));
+    ask!(call, Request::CreateTopics { request, hidden, by }, Response::CreateTopics)
 }
 
 /// Deletes topics.
 pub async fn delete_topics<W: World>(call: &Call<'_, W>, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
-    ask!(call, Request::DeleteTopics { request, version: call.version() }, Response::DeleteTopics)
+    let (version, by) = (call.version(), caller(call, DELETE_STRICT));
+    ask!(call, Request::DeleteTopics { request, version, by }, Response::DeleteTopics)
 }
 
 /// Gives partitions the leader that is asked for.
@@ -33,5 +42,11 @@ pub async fn create_partitions<W: World>(
     call: &Call<'_, W>,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
-    ask!(call, Request::CreatePartitions(request), Response::CreatePartitions)
+    let by = caller(call, GROW_STRICT);
+    ask!(call, Request::CreatePartitions { request, by }, Response::CreatePartitions)
+}
+
+/// Whose quota counts. Clients of older versions than `strict_since` do not know the refusal.
+fn caller<W: World>(call: &Call<'_, W>, strict_since: i16) -> Option<Caller> {
+    Some(call.caller(call.version() >= strict_since))
 }

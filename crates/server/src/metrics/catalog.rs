@@ -92,6 +92,13 @@ pub const METRICS: &[MetricInfo] = {
             "Memory that requests take, by share of memory.request.bytes: frames, answers, work.",
         ),
         metric(
+            "milena_throttled_seconds_total",
+            Counter,
+            &["quota"],
+            "Time for which clients were throttled, by the quota that they were over.",
+        ),
+        metric("milena_throttled_total", Counter, &["quota"], "Requests and connections that were throttled for it."),
+        metric(
             "milena_topic_appended_bytes_total",
             Counter,
             &["topic"],

@@ -314,6 +314,22 @@ async fn ask_about_the_cluster(asker: &mut Asker) {
         .await;
 }
 
+async fn ask_about_quotas(asker: &mut Asker) {
+    asker
+        .every_version(|_, _| {
+            let entity = alter_client_quotas_request::EntityData { entity_type: "user".to_owned(), entity_name: None };
+            let op = alter_client_quotas_request::OpData {
+                key: "request_percentage".to_owned(),
+                value: 400.0,
+                remove: false,
+            };
+            let entry = alter_client_quotas_request::EntryData { entity: vec![entity], ops: vec![op] };
+            AlterClientQuotasRequest { entries: vec![entry], validate_only: false }
+        })
+        .await;
+    asker.every_version(|_, _| DescribeClientQuotasRequest::default()).await;
+}
+
 async fn ask_about_settings(asker: &mut Asker) {
     let name = TOPIC.to_owned();
     asker
@@ -376,6 +392,7 @@ async fn every_advertised_version_answers_a_real_request() {
     ask_about_transactional_ids(&mut asker).await;
     ask_about_the_cluster(&mut asker).await;
     ask_about_settings(&mut asker).await;
+    ask_about_quotas(&mut asker).await;
     let served: BTreeSet<ApiKey> = SERVED.iter().copied().collect();
     assert_eq!(asker.asked, served, "every API is asked, and no other answers");
     running.stop().await;

@@ -16,6 +16,7 @@ mod metadata_log;
 mod metrics;
 mod offline;
 mod pipelining;
+mod quotas;
 mod seam;
 mod transactions;
 mod unflushed;

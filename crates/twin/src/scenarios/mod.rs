@@ -2,6 +2,7 @@
 
 mod administration;
 mod api_versions;
+mod client_quotas;
 mod configs;
 mod connection;
 mod consumer_group_commits;
@@ -96,6 +97,7 @@ const AREAS: &[&[Scenario]] = &[
     metadata::SCENARIOS,
     administration::SCENARIOS,
     topics::SCENARIOS,
+    client_quotas::SCENARIOS,
     configs::SCENARIOS,
     produce::SCENARIOS,
     producer_ids::SCENARIOS,
