@@ -3,7 +3,7 @@
 //! Source: `ReplicationControlManager.listPartitionReassignments`.
 
 use milena_metadata::controller::{Request, Response};
-use milena_metadata::image::{Partition, Topic};
+use milena_metadata::image::{Image, Partition, Topic};
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::list_partition_reassignments_response::{
     OngoingPartitionReassignment, OngoingTopicReassignment,
@@ -42,15 +42,7 @@ pub async fn list_partition_reassignments<W: World>(
     let image = call.node.image();
     let mut lookups = Lookups::default();
     let mut topics = Vec::new();
-    let asked: Box<dyn Iterator<Item = (&Topic, Box<dyn Iterator<Item = i32> + Send + '_>)> + Send + '_> =
-        match &request.topics {
-            None => Box::new(image.topics().map(|topic| (&**topic, boxed(topic.partitions.keys().copied())))),
-            Some(named) => Box::new(named.iter().filter_map(|named| {
-                let topic = image.topic(&named.name)?;
-                Some((&**topic, boxed(named.partition_indexes.iter().copied())))
-            })),
-        };
-    for (topic, numbers) in asked {
+    for (topic, numbers) in asked(&image, request) {
         let mut partitions = Vec::new();
         for number in numbers {
             lookups.done(1).await;
@@ -74,8 +66,22 @@ pub async fn list_partition_reassignments<W: World>(
     Ok(ListPartitionReassignmentsResponse { error_message: None, topics, ..Default::default() })
 }
 
-fn boxed<'a>(numbers: impl Iterator<Item = i32> + Send + 'a) -> Box<dyn Iterator<Item = i32> + Send + 'a> {
-    Box::new(numbers)
+/// Numbers of partitions, one after the other.
+type Numbers<'a> = Box<dyn Iterator<Item = i32> + Send + 'a>;
+
+/// Topics that are there, with the partitions that are asked about: of all topics if none is named.
+fn asked<'a>(
+    image: &'a Image,
+    request: &'a ListPartitionReassignmentsRequest,
+) -> Box<dyn Iterator<Item = (&'a Topic, Numbers<'a>)> + Send + 'a> {
+    let all = |topic: &'a Topic| (topic, Box::new(topic.partitions.keys().copied()) as Numbers<'a>);
+    match &request.topics {
+        None => Box::new(image.topics().map(move |topic| all(topic))),
+        Some(named) => Box::new(named.iter().filter_map(|named| {
+            let topic = image.topic(&named.name)?;
+            Some((&**topic, Box::new(named.partition_indexes.iter().copied()) as Numbers<'a>))
+        })),
+    }
 }
 
 fn ongoing(partition_index: i32, partition: &Partition) -> OngoingPartitionReassignment {
