@@ -46,9 +46,7 @@ pub async fn list_partition_reassignments<W: World>(
         let mut partitions = Vec::new();
         for number in numbers {
             lookups.done(1).await;
-            let Some(partition) = topic.partitions.get(&number).filter(|partition| partition.is_moving()) else {
-                continue;
-            };
+            let Some(partition) = moving(topic, number) else { continue };
             let brokers = partition.replicas.len() + partition.adding.len() + partition.removing.len();
             if !growing.part(PARTITION_BYTES + 4 * brokers).await? {
                 return Ok(too_large());
@@ -84,6 +82,10 @@ fn asked<'a>(
     }
 }
 
+fn moving(topic: &Topic, number: i32) -> Option<&Partition> {
+    topic.partitions.get(&number).map(|partition| &**partition).filter(|partition| partition.is_moving())
+}
+
 fn ongoing(partition_index: i32, partition: &Partition) -> OngoingPartitionReassignment {
     OngoingPartitionReassignment {
         partition_index,
@@ -95,4 +97,70 @@ fn ongoing(partition_index: i32, partition: &Partition) -> OngoingPartitionReass
 
 fn too_large() -> ListPartitionReassignmentsResponse {
     ListPartitionReassignmentsResponse { error_code: ErrorCode::InvalidRequest.number(), ..Default::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_metadata::delta::Delta;
+    use milena_metadata::image::Provenance;
+    use milena_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
+    use milena_protocol::messages::{MetadataRecord, PartitionRecord, TopicRecord};
+    use milena_protocol::{Offset, Uuid};
+
+    use super::*;
+
+    /// Two partitions: the first stays, the second moves from broker 1 to broker 2.
+    fn image() -> Image {
+        let topic_id = Uuid([7; 16]);
+        let stays = PartitionRecord {
+            partition_id: 0,
+            topic_id,
+            replicas: vec![1],
+            isr: vec![1],
+            leader: 1,
+            directories: vec![Uuid::ZERO],
+            ..Default::default()
+        };
+        let moves = PartitionRecord {
+            partition_id: 1,
+            replicas: vec![2, 1],
+            adding_replicas: vec![2],
+            removing_replicas: vec![1],
+            directories: vec![Uuid::ZERO; 2],
+            ..stays.clone()
+        };
+        let topic = TopicRecord { name: "t".to_owned(), topic_id };
+        let records: [MetadataRecord; 3] = [topic.into(), stays.into(), moves.into()];
+        let mut delta = Delta::new(&Image::default());
+        for (at, record) in records.iter().enumerate() {
+            delta.replay(Offset(at as i64), record).expect("it fits");
+        }
+        delta.apply(Provenance::default()).0
+    }
+
+    fn listed(topics: Option<Vec<ListPartitionReassignmentsTopics>>) -> Vec<OngoingPartitionReassignment> {
+        let (image, request) = (image(), ListPartitionReassignmentsRequest { topics, ..Default::default() });
+        let moves = asked(&image, &request).flat_map(|(topic, numbers)| {
+            numbers.filter_map(move |number| Some(ongoing(number, moving(topic, number)?)))
+        });
+        moves.collect()
+    }
+
+    #[test]
+    fn only_what_moves_is_listed_of_all_topics_or_of_those_that_are_named() {
+        let moving = [OngoingPartitionReassignment {
+            partition_index: 1,
+            replicas: vec![2, 1],
+            adding_replicas: vec![2],
+            removing_replicas: vec![1],
+        }];
+        let named = |name: &str, indexes: &[i32]| {
+            let partition_indexes = indexes.to_vec();
+            Some(vec![ListPartitionReassignmentsTopics { name: name.to_owned(), partition_indexes }])
+        };
+        assert_eq!(listed(None), moving);
+        assert_eq!(listed(named("t", &[0, 1, 9])), moving);
+        assert_eq!(listed(named("t", &[0])), []);
+        assert_eq!(listed(named("u", &[1])), []);
+    }
 }
