@@ -3,7 +3,7 @@
 //! Source: `ReplicationControlManager.listPartitionReassignments`.
 
 use milena_metadata::controller::{Request, Response};
-use milena_metadata::image::{Partition, Topic};
+use milena_metadata::image::{Image, Partition, Topic};
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::list_partition_reassignments_response::{
     OngoingPartitionReassignment, OngoingTopicReassignment,
@@ -42,21 +42,11 @@ pub async fn list_partition_reassignments<W: World>(
     let image = call.node.image();
     let mut lookups = Lookups::default();
     let mut topics = Vec::new();
-    let asked: Box<dyn Iterator<Item = (&Topic, Box<dyn Iterator<Item = i32> + Send + '_>)> + Send + '_> =
-        match &request.topics {
-            None => Box::new(image.topics().map(|topic| (&**topic, boxed(topic.partitions.keys().copied())))),
-            Some(named) => Box::new(named.iter().filter_map(|named| {
-                let topic = image.topic(&named.name)?;
-                Some((&**topic, boxed(named.partition_indexes.iter().copied())))
-            })),
-        };
-    for (topic, numbers) in asked {
+    for (topic, numbers) in asked(&image, request) {
         let mut partitions = Vec::new();
         for number in numbers {
             lookups.done(1).await;
-            let Some(partition) = topic.partitions.get(&number).filter(|partition| partition.is_moving()) else {
-                continue;
-            };
+            let Some(partition) = moving(topic, number) else { continue };
             let brokers = partition.replicas.len() + partition.adding.len() + partition.removing.len();
             if !growing.part(PARTITION_BYTES + 4 * brokers).await? {
                 return Ok(too_large());
@@ -74,8 +64,26 @@ pub async fn list_partition_reassignments<W: World>(
     Ok(ListPartitionReassignmentsResponse { error_message: None, topics, ..Default::default() })
 }
 
-fn boxed<'a>(numbers: impl Iterator<Item = i32> + Send + 'a) -> Box<dyn Iterator<Item = i32> + Send + 'a> {
-    Box::new(numbers)
+/// Numbers of partitions, one after the other.
+type Numbers<'a> = Box<dyn Iterator<Item = i32> + Send + 'a>;
+
+/// Topics that are there, with the partitions that are asked about: of all topics if none is named.
+fn asked<'a>(
+    image: &'a Image,
+    request: &'a ListPartitionReassignmentsRequest,
+) -> Box<dyn Iterator<Item = (&'a Topic, Numbers<'a>)> + Send + 'a> {
+    let all = |topic: &'a Topic| (topic, Box::new(topic.partitions.keys().copied()) as Numbers<'a>);
+    match &request.topics {
+        None => Box::new(image.topics().map(move |topic| all(topic))),
+        Some(named) => Box::new(named.iter().filter_map(|named| {
+            let topic = image.topic(&named.name)?;
+            Some((&**topic, Box::new(named.partition_indexes.iter().copied()) as Numbers<'a>))
+        })),
+    }
+}
+
+fn moving(topic: &Topic, number: i32) -> Option<&Partition> {
+    topic.partitions.get(&number).map(|partition| &**partition).filter(|partition| partition.is_moving())
 }
 
 fn ongoing(partition_index: i32, partition: &Partition) -> OngoingPartitionReassignment {
@@ -89,4 +97,70 @@ fn ongoing(partition_index: i32, partition: &Partition) -> OngoingPartitionReass
 
 fn too_large() -> ListPartitionReassignmentsResponse {
     ListPartitionReassignmentsResponse { error_code: ErrorCode::InvalidRequest.number(), ..Default::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_metadata::delta::Delta;
+    use milena_metadata::image::Provenance;
+    use milena_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
+    use milena_protocol::messages::{MetadataRecord, PartitionRecord, TopicRecord};
+    use milena_protocol::{Offset, Uuid};
+
+    use super::*;
+
+    /// Two partitions: the first stays, the second moves from broker 1 to broker 2.
+    fn image() -> Image {
+        let topic_id = Uuid([7; 16]);
+        let stays = PartitionRecord {
+            partition_id: 0,
+            topic_id,
+            replicas: vec![1],
+            isr: vec![1],
+            leader: 1,
+            directories: vec![Uuid::ZERO],
+            ..Default::default()
+        };
+        let moves = PartitionRecord {
+            partition_id: 1,
+            replicas: vec![2, 1],
+            adding_replicas: vec![2],
+            removing_replicas: vec![1],
+            directories: vec![Uuid::ZERO; 2],
+            ..stays.clone()
+        };
+        let topic = TopicRecord { name: "t".to_owned(), topic_id };
+        let records: [MetadataRecord; 3] = [topic.into(), stays.into(), moves.into()];
+        let mut delta = Delta::new(&Image::default());
+        for (at, record) in records.iter().enumerate() {
+            delta.replay(Offset(at as i64), record).expect("it fits");
+        }
+        delta.apply(Provenance::default()).0
+    }
+
+    fn listed(topics: Option<Vec<ListPartitionReassignmentsTopics>>) -> Vec<OngoingPartitionReassignment> {
+        let (image, request) = (image(), ListPartitionReassignmentsRequest { topics, ..Default::default() });
+        let moves = asked(&image, &request).flat_map(|(topic, numbers)| {
+            numbers.filter_map(move |number| Some(ongoing(number, moving(topic, number)?)))
+        });
+        moves.collect()
+    }
+
+    #[test]
+    fn only_what_moves_is_listed_of_all_topics_or_of_those_that_are_named() {
+        let moving = [OngoingPartitionReassignment {
+            partition_index: 1,
+            replicas: vec![2, 1],
+            adding_replicas: vec![2],
+            removing_replicas: vec![1],
+        }];
+        let named = |name: &str, indexes: &[i32]| {
+            let partition_indexes = indexes.to_vec();
+            Some(vec![ListPartitionReassignmentsTopics { name: name.to_owned(), partition_indexes }])
+        };
+        assert_eq!(listed(None), moving);
+        assert_eq!(listed(named("t", &[0, 1, 9])), moving);
+        assert_eq!(listed(named("t", &[0])), []);
+        assert_eq!(listed(named("u", &[1])), []);
+    }
 }
