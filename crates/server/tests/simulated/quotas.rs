@@ -71,6 +71,12 @@ macro_rules! node_and_client {
     };
 }
 
+/// Time passes only while somebody waits: a producer that nobody slows down would go on for ever.
+fn one_more(sent: usize) -> usize {
+    assert!(sent < 6_000, "nobody slows it down");
+    sent + 1
+}
+
 fn assert_near(bytes: usize, since: Instant) {
     let rate = bytes as f64 / since.elapsed().as_secs_f64();
     assert!((rate / RATE - 1.0).abs() < 0.03, "{rate} bytes a second");
@@ -80,13 +86,15 @@ fn assert_near(bytes: usize, since: Instant) {
 async fn a_producer_sustains_its_quota() {
     node_and_client!(running, client, network);
     alter(&mut client, "client-id", "producer_byte_rate", Some(RATE)).await;
-    let started = Instant::now();
+    let (started, mut sent) = (Instant::now(), 0);
     while started.elapsed() < SETTLED {
         client.ask(&produce(-1), 9).await;
+        sent = one_more(sent);
     }
     let (measured, mut bytes) = (Instant::now(), 0);
     while measured.elapsed() < MEASURED {
         client.ask(&produce(-1), 9).await;
+        sent = one_more(sent);
         bytes += VALUE_BYTES;
     }
     assert_near(bytes, measured);
@@ -97,13 +105,15 @@ async fn a_producer_sustains_its_quota() {
 async fn a_producer_that_wants_no_answer_sustains_its_quota() {
     node_and_client!(running, client, network);
     alter(&mut client, "client-id", "producer_byte_rate", Some(RATE)).await;
-    let started = Instant::now();
+    let (started, mut sent) = (Instant::now(), 0);
     while started.elapsed() < SETTLED {
         client.tell(&produce(0), 9).await;
+        sent = one_more(sent);
     }
     let (measured, mut bytes) = (Instant::now(), 0);
     while measured.elapsed() < MEASURED {
         client.tell(&produce(0), 9).await;
+        sent = one_more(sent);
         bytes += VALUE_BYTES;
     }
     assert_near(bytes, measured);
@@ -126,6 +136,7 @@ async fn a_consumer_sustains_its_quota_and_misses_nothing() {
     while started.elapsed() < SETTLED + MEASURED {
         let answer = client.ask(&fetch(session, offset), 12).await;
         assert_eq!(answer.error_code, 0);
+        assert!(offset < 6_000, "nobody slows it down");
         session = if answer.session_id > 0 { (answer.session_id, session.1 + 1) } else { (0, 0) };
         let records = answer.responses.first().map_or(0, |topic| topic.partitions[0].records.size_bytes());
         assert!(answer.throttle_time_ms == 0 || records == 0, "whoever is throttled is told nothing");
@@ -252,5 +263,26 @@ async fn changes_of_the_cluster_have_windows_of_their_own() {
     assert!(started.elapsed() >= Duration::from_millis(950), "it was not read before");
     assert_eq!(codes, [0, 0]);
     assert!((5900..=6000).contains(&throttle_ms), "{throttle_ms}");
+    running.stop().await;
+}
+
+/// In real time: while time stands still no request takes any.
+#[tokio::test]
+async fn a_client_whose_requests_take_too_long_is_throttled_for_one_window_at_most() {
+    node_and_client!(running, client, network);
+    // A tenth of a millisecond in ten seconds.
+    alter(&mut client, "client-id", "request_percentage", Some(0.001)).await;
+    let mut throttle_ms = 0;
+    for _ in 0..1000 {
+        throttle_ms = client.ask(&ApiVersionsRequest::default(), 2).await.throttle_time_ms;
+        if throttle_ms > 0 {
+            break;
+        }
+    }
+    assert!((1..=1000).contains(&throttle_ms), "{throttle_ms}");
+    let started = Instant::now();
+    client.tell(&ApiVersionsRequest::default(), 2).await;
+    client.heard::<ApiVersionsRequest>(2).await;
+    assert!(started.elapsed() >= Duration::from_millis(throttle_ms as u64 - 1), "it was not read before");
     running.stop().await;
 }
