@@ -2,10 +2,7 @@
 //! `__transaction_state`. Every node and every tool must agree on it, so it is Java's hash of the name, and nothing
 //! better.
 
-/// Java's `String.hashCode`: over UTF-16 code units, wrapping.
-pub(crate) fn java_hash(text: &str) -> i32 {
-    text.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
-}
+use milena_metadata::java::java_hash;
 
 /// The partition whose leader coordinates the group or transactional id `name`, among `partitions` (the setting
 /// `offsets.topic.num.partitions` or `transaction.state.log.num.partitions` at the topic's creation; 0 is taken for 1).

@@ -52,6 +52,14 @@ pub fn supported() -> impl Iterator<Item = &'static Feature> {
     FEATURES.iter().chain([&KRAFT_FEATURE])
 }
 
+/// Whether Kafka has a feature of this name, though it may not be served here.
+pub(crate) fn is_known(name: &str) -> bool {
+    supported().any(|feature| feature.name == name) || UNSERVED.contains(&name)
+}
+
+/// Share groups and streams groups: always at 0.
+const UNSERVED: &[&str] = &["share.version", "streams.version"];
+
 /// What `bootstrap.checkpoint` of a new cluster holds.
 pub fn bootstrap_records() -> Vec<MetadataRecord> {
     let record = |feature: &Feature| {

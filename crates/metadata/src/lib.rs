@@ -18,6 +18,7 @@ pub mod delta;
 pub mod features;
 pub mod format;
 pub mod image;
+pub mod java;
 pub mod loader;
 pub mod properties;
 pub mod raft;

@@ -52,6 +52,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::IncrementalAlterConfigs,
     ApiKey::OffsetDelete,
     ApiKey::DescribeQuorum,
+    ApiKey::UpdateFeatures,
     ApiKey::DescribeCluster,
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
@@ -327,6 +328,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
             serve_parts!(call, decoder, growing, api::consumer_groups::consumer_group_describe)
         }
         ApiKey::DescribeQuorum => serve!(call, decoder, api::quorum::describe_quorum),
+        ApiKey::UpdateFeatures => serve!(call, decoder, api::changes::update_features),
         ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
         ApiKey::DescribeProducers => serve_whole!(call, decoder, growing, api::describe_producers::describe_producers),
         ApiKey::DescribeTransactions => serve_parts!(call, decoder, growing, api::transactions::describe_transactions),

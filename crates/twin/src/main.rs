@@ -8,14 +8,16 @@ use milena_twin::{Brokers, Profile, Recorded, Report, oracles, record, replay, r
 
 const USAGE: &str = "usage:
   milena-twin list
-  milena-twin replay --bootstrap HOST:PORT [--timed HOST:PORT] [--former HOST:PORT] [FILTER]
+  milena-twin replay --bootstrap HOST:PORT [--timed HOST:PORT] [--former HOST:PORT]
+          [--raised HOST:PORT] [FILTER]
                                                       compare brokers with the transcripts
   milena-twin replay --oracle [FILTER]                compare a fresh Kafka with them: are they steady?
   milena-twin record [FILTER]                         start Kafka and write the transcripts anew
   milena-twin oracle                                  start Kafka and keep it until stdin ends
 FILTER is part of a scenario's name. A broker must have been started with crates/twin/broker.properties, the timed one
-with crates/twin/timed.properties as well, and the former one on a directory that has crates/twin/former.checkpoint for its
-bootstrap.checkpoint; without them, the scenarios under timed/ and former/ are left out.";
+with crates/twin/timed.properties as well, the former one and the raised one on directories that have
+crates/twin/former.checkpoint for their bootstrap.checkpoint; without them, the scenarios under timed/, former/ and raised/
+are left out.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -68,6 +70,7 @@ fn brokers<'a, 'b>(words: &'b [&'a str]) -> Result<(Brokers, &'b [&'a str]), Str
             "--bootstrap" => Profile::Usual,
             "--timed" => Profile::Timed,
             "--former" => Profile::Former,
+            "--raised" => Profile::Raised,
             _ => break,
         };
         (brokers, rest) = (brokers.with(profile, resolve(address)?), left);

@@ -119,7 +119,7 @@ impl Oracle {
         let mut format = jars.java();
         format.args(["kafka.tools.StorageTool", "format", "--standalone", "-t", "AAAAAAAAAAAAAAAAAAAABg", "-c"]);
         format.arg(&config);
-        if profile == Profile::Former {
+        if profile.is_made_formerly() {
             format.args(FORMER_FEATURES.iter().flat_map(|feature| ["--feature", feature]));
         }
         run(format, "formatting")?;

@@ -1,6 +1,6 @@
 //! How a broker is set up for scenarios. Most share one broker; those that wait for what a broker does by itself have
-//! another one, so that nobody else's groups are forgotten meanwhile; and some are about a cluster that was made when there
-//! were fewer features.
+//! another one, so that nobody else's groups are forgotten meanwhile; some are about a cluster that was made when there
+//! were fewer features, and others turn features up and down in such a cluster.
 
 use std::net::SocketAddr;
 
@@ -15,6 +15,8 @@ pub enum Profile {
     Timed,
     /// The same as the usual one, but formatted with [`FORMER_FEATURES`].
     Former,
+    /// Made as the former one; its features are turned up and down.
+    Raised,
 }
 
 /// Features below their present levels: groups that the broker assigns are off, and producers keep their epochs.
@@ -26,12 +28,17 @@ pub const FORMER_CHECKPOINT: &[u8] = include_bytes!("../former.checkpoint");
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Profile; 3] = [Profile::Usual, Profile::Timed, Profile::Former];
+    pub const ALL: [Profile; 4] = [Profile::Usual, Profile::Timed, Profile::Former, Profile::Raised];
+
+    /// Whether its first records are [`FORMER_CHECKPOINT`].
+    pub fn is_made_formerly(self) -> bool {
+        matches!(self, Profile::Former | Profile::Raised)
+    }
 
     /// Key and value of each setting; a key that comes twice means the later value.
     pub fn settings(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let more = match self {
-            Profile::Usual | Profile::Former => "",
+            Profile::Usual | Profile::Former | Profile::Raised => "",
             Profile::Timed => include_str!("../timed.properties"),
         };
         let lines = BROKER_PROPERTIES.lines().chain(more.lines());
@@ -48,6 +55,8 @@ pub struct Brokers {
     pub timed: Option<SocketAddr>,
     /// Of [`Profile::Former`].
     pub former: Option<SocketAddr>,
+    /// Of [`Profile::Raised`].
+    pub raised: Option<SocketAddr>,
 }
 
 impl Brokers {
@@ -57,6 +66,7 @@ impl Brokers {
             Profile::Usual => self.usual,
             Profile::Timed => self.timed,
             Profile::Former => self.former,
+            Profile::Raised => self.raised,
         }
     }
 
@@ -66,12 +76,13 @@ impl Brokers {
             Profile::Usual => self.usual = Some(address),
             Profile::Timed => self.timed = Some(address),
             Profile::Former => self.former = Some(address),
+            Profile::Raised => self.raised = Some(address),
         }
         self
     }
 
     /// All that are there.
     pub fn all(&self) -> impl Iterator<Item = SocketAddr> {
-        [self.usual, self.timed, self.former].into_iter().flatten()
+        [self.usual, self.timed, self.former, self.raised].into_iter().flatten()
     }
 }

@@ -27,7 +27,7 @@ impl Broker {
         let machine = Machine::start(2).expect("threads");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let settings = settings(profile, directory.path());
-        if profile == Profile::Former {
+        if profile.is_made_formerly() {
             milena_server::startup::format(&*machine, &settings).expect("an empty directory");
             fs::write(directory.path().join("bootstrap.checkpoint"), FORMER_CHECKPOINT).expect("it can be written");
         }

@@ -26,9 +26,11 @@ pub(crate) fn twin(arguments: &[&str]) -> Result<(), String> {
     let usual = start("twin/node", &SETTINGS[..1], None)?;
     let timed = start("twin/timed", &SETTINGS, None)?;
     let former = start("twin/former", &SETTINGS[..1], Some(FORMER_CHECKPOINT))?;
+    let raised = start("twin/raised", &SETTINGS[..1], Some(FORMER_CHECKPOINT))?;
     counts::announce("twin");
     let mut sum = None;
-    command.args(["replay", "--bootstrap", &usual.address, "--timed", &timed.address, "--former", &former.address]);
+    command.args(["replay", "--bootstrap", &usual.address, "--timed", &timed.address]);
+    command.args(["--former", &former.address, "--raised", &raised.address]);
     let replay = command.args(filter);
     let outcome = shell::watch(replay, |line| sum = scenarios(line).or(sum));
     let (same, all) = sum.unwrap_or((0, 1));
@@ -36,6 +38,7 @@ pub(crate) fn twin(arguments: &[&str]) -> Result<(), String> {
     usual.stop()?;
     timed.stop()?;
     former.stop()?;
+    raised.stop()?;
     outcome
 }
 

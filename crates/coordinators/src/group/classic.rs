@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use milena_base::Millis;
+use milena_metadata::java::java_hash;
 use milena_protocol::messages::group_metadata_value::{GroupMetadataValue, MemberMetadata};
 use milena_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use milena_protocol::messages::{ConsumerProtocolSubscription, JoinGroupResponse, SyncGroupResponse};
@@ -30,7 +31,6 @@ use super::planted::Bug;
 use super::protocols::common_protocols;
 use super::request::join_response;
 use super::{Effect, Response, Settings};
-use crate::partition::java_hash;
 use crate::timers::Timers;
 use crate::{CoordinatorRecord, ReplyTo};
 

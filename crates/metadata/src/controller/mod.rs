@@ -22,6 +22,7 @@ mod placement;
 mod producer_ids;
 mod refusal;
 mod settings;
+mod update_features;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +33,7 @@ use milena_protocol::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
     DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, MetadataRecord, NoOpRecord,
+    IncrementalAlterConfigsResponse, MetadataRecord, NoOpRecord, UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
 use milena_protocol::{LeaderEpoch, NodeId, Offset};
 
@@ -92,6 +93,13 @@ pub enum Request {
     AlterConfigs(AlterConfigsRequest),
     /// Other leaders of partitions.
     ElectLeaders(ElectLeadersRequest),
+    /// Other levels of features.
+    UpdateFeatures {
+        /// The request.
+        request: UpdateFeaturesRequest,
+        /// The request's version: below 2 each feature is answered by itself.
+        version: i16,
+    },
     /// A block of producer ids.
     AllocateProducerIds(AllocateProducerIdsRequest),
 }
@@ -117,6 +125,8 @@ pub enum Response {
     AlterConfigs(AlterConfigsResponse),
     /// To [`Request::ElectLeaders`].
     ElectLeaders(ElectLeadersResponse),
+    /// To [`Request::UpdateFeatures`].
+    UpdateFeatures(UpdateFeaturesResponse),
     /// To [`Request::AllocateProducerIds`].
     AllocateProducerIds(AllocateProducerIdsResponse),
 }
@@ -278,6 +288,7 @@ impl Active {
             Request::IncrementalAlterConfigs(request) => self.incremental_alter_configs(options, &request),
             Request::AlterConfigs(request) => self.alter_configs(options, &request),
             Request::ElectLeaders(request) => self.elect_leaders(options, &request),
+            Request::UpdateFeatures { request, version } => self.update_features(options, &request, version),
             Request::AllocateProducerIds(request) => self.allocate_producer_ids(&request),
         }
     }

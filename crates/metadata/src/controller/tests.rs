@@ -1,4 +1,5 @@
 mod elect_leaders;
+mod update_features;
 
 use milena_protocol::messages::broker_registration_request::{Feature, Listener};
 use milena_protocol::messages::create_partitions_request::CreatePartitionsTopic;
@@ -7,13 +8,13 @@ use milena_protocol::messages::create_topics_request::{
 };
 use milena_protocol::messages::delete_topics_request::DeleteTopicState;
 use milena_protocol::messages::{
-    alter_configs_request, create_topics_response, delete_topics_response, elect_leaders_response,
-    incremental_alter_configs_request as incremental,
+    ConfigRecord, FeatureLevelRecord, alter_configs_request, create_topics_response, delete_topics_response,
+    elect_leaders_response, incremental_alter_configs_request as incremental,
 };
 use milena_protocol::{ErrorCode, Uuid};
 
 use super::*;
-use crate::features::{self, FEATURES};
+use crate::features;
 use crate::image::Partition;
 
 /// A controller whose records are appended and committed at once.
@@ -154,7 +155,7 @@ fn registration(id: i32, incarnation: u8) -> BrokerRegistrationRequest {
         cluster_id: "c".into(),
         incarnation_id: Uuid([incarnation; 16]),
         listeners: vec![Listener { name: "PLAINTEXT".into(), host: "h".into(), port: 9092, security_protocol: 0 }],
-        features: FEATURES.iter().map(feature).collect(),
+        features: features::supported().map(feature).collect(),
         log_dirs: vec![Uuid([id as u8 + 100; 16])],
         previous_broker_epoch: -1,
         ..Default::default()

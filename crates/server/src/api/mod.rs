@@ -12,6 +12,7 @@ macro_rules! expect {
 
 pub mod add_to_txn;
 pub mod api_versions;
+pub mod changes;
 pub mod cluster;
 pub mod config_resources;
 pub mod configs;

@@ -25,6 +25,7 @@ mod offset_traps;
 mod offsets;
 mod produce;
 mod producer_ids;
+mod raised;
 mod requests;
 mod timed;
 mod timed_logs;
@@ -63,6 +64,8 @@ impl Scenario {
             Profile::Timed
         } else if is_one_of(former::SCENARIOS) {
             Profile::Former
+        } else if is_one_of(raised::SCENARIOS) {
+            Profile::Raised
         } else {
             Profile::Usual
         }
@@ -106,6 +109,7 @@ const AREAS: &[&[Scenario]] = &[
     timed::SCENARIOS,
     timed_logs::SCENARIOS,
     former::SCENARIOS,
+    raised::SCENARIOS,
     markers::SCENARIOS,
     transactions::SCENARIOS,
     consumer_groups::SCENARIOS,

@@ -2,7 +2,7 @@
 //! coordinators come to the same result.
 //!
 //! Source: `RangeAssignor`, `UniformAssignor`. Where Kafka follows the
-//! order of a hash table over member ids, so do we ([`java_order`]); over topic ids we take their own order.
+//! order of a hash table over member ids, so do we ([`milena_metadata::java`]); over topic ids we take their own order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use milena_protocol::Uuid;
 
 use super::member::Partitions;
 use super::{uneven, uniform};
-use crate::partition::java_hash;
 
 /// A built-in assignor (`group.consumer.assignors`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,22 +103,6 @@ impl Problem {
     }
 }
 
-/// The order in which Java's hash table of that many texts goes through them.
-pub(super) fn java_order<'a>(ids: impl ExactSizeIterator<Item = &'a String>) -> Vec<&'a String> {
-    let count = ids.len();
-    let mut buckets: u32 = 16;
-    while count as u64 * 4 > u64::from(buckets) * 3 {
-        buckets *= 2;
-    }
-    let bucket = |id: &String| {
-        let hash = java_hash(id) as u32;
-        (hash ^ hash >> 16) & (buckets - 1)
-    };
-    let mut ordered: Vec<&String> = ids.collect();
-    ordered.sort_by_key(|id| bucket(id));
-    ordered
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -159,12 +142,5 @@ pub(super) mod tests {
         assert_eq!(solved["m3"], partitions(&[(A, &[0])]));
         assert_eq!(solved["m1"], partitions(&[(A, &[1])]));
         assert_eq!(solved["m2"], partitions(&[(A, &[2])]));
-    }
-
-    #[test]
-    fn javas_order_is_that_of_the_buckets() {
-        let ids: Vec<String> = ["b", "a", "q"].map(String::from).to_vec();
-        // 'a' is 97, 'b' 98, 'q' 113: modulo 16 they are 1, 2 and 1.
-        assert_eq!(java_order(ids.iter()), [&ids[1], &ids[2], &ids[0]]);
     }
 }

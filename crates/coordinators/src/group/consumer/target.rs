@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use milena_metadata::java::java_order;
 use milena_protocol::Uuid;
 
 use super::advance::Announced;
-use super::assignor::{Assignor, Problem, Subscriber, java_order};
+use super::assignor::{Assignor, Problem, Subscriber};
 use super::group::ConsumerGroup;
 use super::member::{Member, Partitions};
 use super::{Consumers, record};

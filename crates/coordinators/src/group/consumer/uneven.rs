@@ -9,9 +9,10 @@
 
 use std::collections::BTreeMap;
 
+use milena_metadata::java::java_order;
 use milena_protocol::Uuid;
 
-use super::assignor::{Problem, java_order};
+use super::assignor::Problem;
 use super::member::Partitions;
 use super::uniform::places;
 

@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use milena_metadata::java::java_order;
 use milena_protocol::Uuid;
 
-use super::assignor::{Problem, java_order};
+use super::assignor::Problem;
 use super::member::Partitions;
 
 /// All members subscribe to the topics of the first.
