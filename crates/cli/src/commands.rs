@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod bench;
+mod completions;
 mod config;
 mod consume;
 mod docs;
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Config(config::Command),
     /// Print settings, metrics and APIs of this binary
     Docs(docs::Arguments),
+    /// Print a script with which a shell completes commands, and names of topics and groups
+    Completions(completions::Arguments),
     /// Measure how fast records go in and come out
     #[command(subcommand)]
     Bench(bench::Command),
@@ -50,7 +53,7 @@ pub(crate) enum Command {
 
 impl Command {
     /// The commands that speak to no broker.
-    pub(crate) const WITHOUT_BROKER: [&str; 3] = ["server", "format", "docs"];
+    pub(crate) const WITHOUT_BROKER: [&str; 4] = ["server", "format", "docs", "completions"];
 
     /// Which of them it is.
     pub(crate) fn name_without_broker(&self) -> Option<&'static str> {
@@ -58,6 +61,7 @@ impl Command {
             Command::Server(_) => Some("server"),
             Command::Format(_) => Some("format"),
             Command::Docs(_) => Some("docs"),
+            Command::Completions(_) => Some("completions"),
             _ => None,
         }
     }
@@ -76,6 +80,7 @@ pub(crate) async fn run(command: Command, target: &Target, output: &Output) -> R
         Command::Transaction(command) => transaction::run(command, target, output).await,
         Command::Config(command) => config::run(command, target, output).await,
         Command::Docs(arguments) => docs::run(&arguments, output),
+        Command::Completions(arguments) => completions::run(&arguments, output),
         Command::Bench(command) => bench::run(command, target, output).await,
     }
 }

@@ -77,10 +77,7 @@ impl From<Error> for Failure {
             return Failure::from(Error::clone(last));
         }
         let advice = advice(&error);
-        let told = match &error {
-            Error::NoBroker { last, .. } => format!("{error} ({last})"),
-            _ => error.to_string(),
-        };
+        let told = error.to_string();
         let message = if advice.is_empty() { told } else { format!("{told}; {advice}") };
         if error.is_unreachable() { Failure::Unreachable(message) } else { Failure::Failed(message) }
     }
@@ -111,13 +108,16 @@ fn advice(error: &Error) -> &'static str {
             "the broker takes from group.min.session.timeout.ms to group.max.session.timeout.ms: see --session-timeout-ms"
         }
         Some(ErrorCode::GroupIdNotFound) => "see `milena group list`",
+        Some(ErrorCode::InvalidRegularExpression) => "write it as RE2 does, like `payments-.*`",
         Some(ErrorCode::TransactionalIdNotFound) => "see `milena transaction list`",
         Some(ErrorCode::ProducerFenced | ErrorCode::InvalidProducerEpoch) => {
             "another producer has this transactional id now, or the transaction took too long"
         }
         Some(ErrorCode::InvalidTransactionTimeout) => "the broker's transaction.max.timeout.ms is the limit",
         Some(ErrorCode::MessageTooLarge) => "raise max.message.bytes of the topic, or send smaller records",
-        Some(ErrorCode::OffsetOutOfRange) => "choose an offset that is there, for instance with --offset earliest",
+        Some(ErrorCode::OffsetOutOfRange) => {
+            "choose an offset that is there: see `milena topic offsets`, and with --earliest where it begins"
+        }
         Some(
             ErrorCode::TopicAuthorizationFailed
             | ErrorCode::GroupAuthorizationFailed

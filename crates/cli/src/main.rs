@@ -3,6 +3,7 @@
 
 mod base64;
 mod commands;
+mod completion;
 mod connect;
 mod demo;
 mod failure;
@@ -45,6 +46,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    completion::answer(command);
     // Wrong usage ends here, with 2; help and version with 0.
     let arguments = parse();
     start_logging(&arguments.command);
@@ -66,14 +68,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command line. Where no broker is spoken to, help does not offer to name one.
 fn parse() -> Arguments {
+    Arguments::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// The command line. Where no broker is spoken to, help does not offer to name one.
+fn command() -> clap::Command {
     let mut command = Arguments::command();
     for name in Command::WITHOUT_BROKER {
         let hidden = clap::Arg::new("bootstrap").short('b').long("bootstrap").hide(true);
         command = command.mut_subcommand(name, |subcommand| subcommand.arg(hidden));
     }
-    Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    command
 }
 
 /// Logs go to stderr. A server tells what it does, a command only what is wrong; `MILENA_LOG` says otherwise.

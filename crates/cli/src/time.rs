@@ -19,6 +19,11 @@ pub(crate) fn parse(text: &str) -> Result<Millis, String> {
     Ok(Millis(timestamp.as_millisecond()))
 }
 
+/// As [`parse`] reads it, in UTC and with milliseconds; a time that no calendar has stays a number.
+pub(crate) fn show(time: Millis) -> String {
+    jiff::Timestamp::from_millisecond(time.0).map_or_else(|_| time.0.to_string(), |time| format!("{time:.3}"))
+}
+
 /// A span of time as ISO 8601 says it, like `P7D` or `PT1H30M`; a day has 24 hours. Never negative.
 pub(crate) fn parse_duration(text: &str) -> Result<Millis, String> {
     let span: Result<jiff::Span, _> = text.parse();
@@ -40,6 +45,12 @@ mod tests {
         assert_eq!(parse("2025-10-16T14:07:00.000"), Ok(Millis(1_760_623_620_000)));
         assert_eq!(parse("2025-10-16T16:07:00+02:00"), Ok(Millis(1_760_623_620_000)));
         assert!(parse("yesterday").is_err());
+    }
+
+    #[test]
+    fn times_are_shown_as_they_are_read() {
+        assert_eq!(show(Millis(1_760_623_620_000)), "2025-10-16T14:07:00.000Z");
+        assert_eq!(show(Millis(i64::MAX)), i64::MAX.to_string());
     }
 
     #[test]

@@ -158,6 +158,8 @@ fn a_reset_says_what_keeps_it_from_its_work() {
     assert!(code == 1 && message.contains("--topic"), "{message}");
     let (code, message) = refused(&["--to-earliest", "--topic", "t:5"]);
     assert!(code == 1 && message.contains("no partition 5"), "{message}");
+    let (code, message) = refused(&["--to-earliest", "--topic", "t", "--partition", "9"]);
+    assert!(code == 1 && message.contains("partition of these numbers"), "{message}");
     let (code, message) = refused(&["--shift-by", "1", "--topic", "t"]);
     assert!(code == 1 && message.contains("--to-earliest"), "{message}");
     let (code, message) = refused(&["--from-file", "/nowhere"]);
@@ -271,6 +273,10 @@ fn a_broker_that_is_not_there_is_told_at_once() {
         let (code, message) = failure(&server.run_with(&arguments, ""));
         assert!(code == 1 && message.contains("there is no broker 7; there is 1"), "{code}: {message}");
     }
+    server.run(&["topic", "create", "t"]);
+    let arguments = ["transaction", "describe-producers", "t:0", "--broker", "7"];
+    let (code, message) = failure(&server.run_with(&arguments, ""));
+    assert!(code == 1 && message.contains("there is no broker 7; there is 1"), "{code}: {message}");
     assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
 }
 
@@ -424,4 +430,46 @@ fn a_place_to_listen_at_that_is_none_is_told_in_words() {
         let message = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(2) && message.contains(told), "{message}");
     }
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_used_is_told_with_what_to_do() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (dir, why) in
+        [(file.clone(), "is a file"), (file.join("below"), "is a file"), ("/proc/none".into(), "cannot be made")]
+    {
+        let output = milena().args(["server", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&dir).output().unwrap();
+        let (code, message) = failure(&output);
+        assert!(code == 1 && message.contains(dir.to_str().unwrap()) && message.contains(why), "{code}: {message}");
+        assert!(message.contains("--data-dir") && !message.contains("os error"), "{message}");
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_on_is_told_with_the_reason() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (address, why) in
+        [(taken.as_str(), "another process listens there"), ("192.0.2.1:9092", "does not have that address")]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let mut server = milena();
+        let output = server.args(["server", "--listen", address, "--data-dir"]).arg(directory.path()).output().unwrap();
+        let (code, message) = failure(&output);
+        assert!(code == 1 && message.contains(address) && message.contains(why), "{code}: {message}");
+    }
+}
+
+#[test]
+fn a_bench_of_a_few_records_tells_no_rate() {
+    let server = Server::start();
+    let told = server.run(&["bench", "produce", "b", "-n", "5"]);
+    assert!(told.starts_with("5 records in ") && told.contains("too few") && !told.contains("records/s"), "{told}");
+    let measured: Value =
+        serde_json::from_str(&server.run(&["bench", "consume", "b", "-n", "5", "--output", "json"])).unwrap();
+    assert!(measured["records"] == 5 && measured.get("records_per_second").is_none(), "{measured}");
+    let told = server.run(&["bench", "produce", "b", "-n", "2000"]);
+    assert!(told.contains("records/s") && told.contains("p99.9"), "{told}");
 }

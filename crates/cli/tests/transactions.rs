@@ -224,3 +224,21 @@ async fn an_open_transaction_holds_readers_back_and_a_newer_producer_ends_it() {
     transaction.commit().await.unwrap();
     assert_eq!(committed(&server), "plain\nnewer\n");
 }
+
+#[test]
+fn a_transaction_that_has_ended_is_not_shown_as_open() {
+    let server = Server::start();
+    server.run(&["topic", "create", "t"]);
+    stdout(&server.run_with(&["produce", "t", "--transactional-id", "id"], "v\n"));
+    let described = || -> Value {
+        serde_json::from_str(&server.run(&["transaction", "describe", "id", "--output", "json"])).unwrap()
+    };
+    // The markers are written behind the answer to the producer.
+    while described()[0]["state"] == "PrepareCommit" {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!((&described()[0]["state"], &described()[0]["duration_ms"]), (&"CompleteCommit".into(), &Value::Null));
+    let wrong = server.run_with(&["transaction", "list", "--state", "open"], "");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("CompleteCommit"), "it names what there is");
+}

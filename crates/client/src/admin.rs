@@ -9,7 +9,7 @@ mod transactions;
 
 use std::future::Future;
 
-use milena_protocol::ErrorCode;
+use milena_protocol::{ErrorCode, NodeId};
 
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
 pub(crate) use groups::assigned_partitions;
@@ -39,6 +39,15 @@ impl Admin {
     /// The cluster as it is now, with all its topics.
     pub async fn describe_cluster(&self) -> Result<std::sync::Arc<View>, Error> {
         self.retried(async || self.cluster.refresh(Topics::All).await).await
+    }
+
+    /// A broker that is asked itself has to be there; waiting for one that is not brings nothing.
+    async fn check_broker(&self, node: NodeId) -> Result<(), Error> {
+        let view = self.cluster.refresh(Topics::Named(&[])).await?;
+        match view.brokers.contains_key(&node) {
+            true => Ok(()),
+            false => Err(Error::NoSuchBroker { node, known: view.brokers.keys().copied().collect() }),
+        }
     }
 
     /// Tries again while that can help and time is left. A missing topic does not appear by waiting.

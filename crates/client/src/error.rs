@@ -10,7 +10,7 @@ use crate::transport::{Address, TransportError};
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// None of the brokers could be reached.
-    #[error("no broker answers at {}", list(tried))]
+    #[error("no broker answers at {}: {}", list(tried), transport_cause(last))]
     NoBroker {
         /// Who was dialled.
         tried: Vec<Address>,
@@ -202,7 +202,14 @@ fn places(brokers: &[(NodeId, Address)]) -> String {
 /// The reason alone where the address has been told already.
 fn cause(error: &Error) -> String {
     match error {
-        Error::Transport(TransportError::Connect { reason, .. }) => reason.to_string(),
+        Error::Transport(error) => transport_cause(error),
+        other => other.to_string(),
+    }
+}
+
+fn transport_cause(error: &TransportError) -> String {
+    match error {
+        TransportError::Connect { reason, .. } => reason.to_string(),
         other => other.to_string(),
     }
 }

@@ -91,6 +91,7 @@ pub(crate) fn request(offset: Offset, max_bytes: usize) -> ReadRequest {
         isolation: Isolation::LogEnd,
         current_leader_epoch: None,
         last_fetched_epoch: None,
+        from_any_replica: false,
     }
 }
 

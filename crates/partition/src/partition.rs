@@ -86,9 +86,10 @@ impl<D: Disk> Partition<D> {
         Ok(())
     }
 
-    /// Stops leading: appends and reads of consumers are refused from now on.
-    pub fn resign(&mut self) {
+    /// Stops leading, since another replica or none leads in `epoch`: only those read from now on who take any replica.
+    pub fn resign(&mut self, epoch: LeaderEpoch) {
         self.leads = false;
+        self.epoch = self.epoch.max(epoch);
     }
 
     /// Appends one batch. `expected` fences callers that know an older epoch (coordinators); a producer has none.
@@ -215,7 +216,10 @@ impl<D: Disk> Partition<D> {
 
     /// Finds the batches from an offset on.
     pub fn read(&mut self, request: &ReadRequest) -> Result<ReadInfo<D::File>, ReadError> {
-        self.check_leadership(request.current_leader_epoch)?;
+        match self.check_leadership(request.current_leader_epoch) {
+            Err(LeadershipError::NotLeader) if request.from_any_replica => {}
+            checked => checked?,
+        }
         let marks = self.marks();
         if let Some(diverging) = self.divergence(request, &marks)? {
             return Ok(ReadInfo { slice: Slice::Empty, marks, diverging: Some(diverging), aborted: None });

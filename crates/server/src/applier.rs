@@ -123,7 +123,7 @@ fn missing<W: World>(node: &Node<W>, image: &Image, id: Uuid, changed: &ChangedT
     for partition in changed.partitions.iter().copied() {
         let Some(state) = own_partition(node, topic, partition) else { continue };
         match is_open(partition) {
-            true => lead_again(node, topic, partition, state.leader_epoch),
+            true => lead_or_resign(node, topic, partition, state),
             false => missing.push(wanted(topic, partition, state, settings.clone())),
         }
     }
@@ -141,9 +141,14 @@ fn wanted(topic: &Topic, partition: i32, state: &PartitionState, settings: LogSe
 }
 
 /// An open replica whose leader epoch moved on.
-fn lead_again<W: World>(node: &Node<W>, topic: &Topic, partition: i32, epoch: LeaderEpoch) {
+/// Where nobody leads, also this node does not: it goes, or was unregistered.
+fn lead_or_resign<W: World>(node: &Node<W>, topic: &Topic, partition: i32, state: &PartitionState) {
     let Some(replica) = node.partitions.replica(&topic.name, partition) else { return };
-    if let Some(Err(failure)) = replica.with(|partition| partition.lead(epoch)) {
+    if state.leader != node.settings.node_id {
+        replica.with(|partition| partition.resign(state.leader_epoch));
+        return;
+    }
+    if let Some(Err(failure)) = replica.with(|partition| partition.lead(state.leader_epoch)) {
         error!(partition = %replica.topic_partition(), %failure, "cannot lead");
     }
 }

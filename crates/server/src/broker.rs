@@ -136,5 +136,7 @@ async fn heartbeat<W: World>(node: &Arc<Node<W>>, want_shut_down: bool) -> Optio
     if !error.is_none() {
         warn!(%error, "heartbeat refused");
     }
-    Some(State { fenced: response.is_fenced || !error.is_none(), may_go: response.should_shut_down })
+    // Of a broker that was unregistered the controller knows nothing that it could wait for.
+    let may_go = response.should_shut_down || error == ErrorCode::StaleBrokerEpoch;
+    Some(State { fenced: response.is_fenced || !error.is_none(), may_go })
 }

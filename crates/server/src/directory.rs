@@ -49,6 +49,16 @@ pub enum DirectoryError {
         /// What it said.
         source: io::Error,
     },
+    /// It cannot be made, or nothing can be written in it.
+    #[error(
+        "the data directory {path} cannot be used: {reason}; choose another one with --data-dir, or log.dirs in the settings file"
+    )]
+    Unusable {
+        /// Which directory.
+        path: PathBuf,
+        /// Why, for people.
+        reason: String,
+    },
     /// Another process uses it.
     #[error("{0} is in use by another process: stop that one, or choose another directory with --data-dir")]
     InUse(PathBuf),
@@ -95,6 +105,22 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + '_ {
     |source| DirectoryError::Io { path: path.to_owned(), source }
 }
 
+fn unusable(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + '_ {
+    |source| {
+        let reason = match source.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                "it, or what it should lie in, is a file".to_owned()
+            }
+            io::ErrorKind::NotFound => "it is not there and cannot be made".to_owned(),
+            io::ErrorKind::PermissionDenied => "this user may not write there".to_owned(),
+            io::ErrorKind::ReadOnlyFilesystem => "its file system can only be read".to_owned(),
+            io::ErrorKind::StorageFull => "its file system is full".to_owned(),
+            _ => source.to_string(),
+        };
+        DirectoryError::Unusable { path: path.to_owned(), reason }
+    }
+}
+
 /// An open log directory.
 pub struct Directory<D: Disk> {
     path: PathBuf,
@@ -111,8 +137,8 @@ pub struct Directory<D: Disk> {
 
 /// Creates the directory if need be and takes its lock.
 pub fn lock<D: Disk>(disk: &D, path: &Path) -> Result<D::File, DirectoryError> {
-    disk.create_dir_all(path).map_err(io_error(path))?;
-    let lock = disk.open_locked(&path.join(LOCK)).map_err(io_error(path))?;
+    disk.create_dir_all(path).map_err(unusable(path))?;
+    let lock = disk.open_locked(&path.join(LOCK)).map_err(unusable(path))?;
     lock.ok_or_else(|| DirectoryError::InUse(path.to_owned()))
 }
 

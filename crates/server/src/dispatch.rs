@@ -57,6 +57,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
     ApiKey::DescribeProducers,
+    ApiKey::UnregisterBroker,
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
     ApiKey::ListConfigResources,
@@ -329,6 +330,7 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
         }
         ApiKey::DescribeQuorum => serve!(call, decoder, api::quorum::describe_quorum),
         ApiKey::UpdateFeatures => serve!(call, decoder, api::changes::update_features),
+        ApiKey::UnregisterBroker => serve!(call, decoder, api::changes::unregister_broker),
         ApiKey::DescribeCluster => serve!(call, decoder, api::cluster::describe_cluster),
         ApiKey::DescribeProducers => serve_whole!(call, decoder, growing, api::describe_producers::describe_producers),
         ApiKey::DescribeTransactions => serve_parts!(call, decoder, growing, api::transactions::describe_transactions),

@@ -76,6 +76,7 @@ fn read_chunk<D: Disk>(replica: &Replica<D>, from: Option<Offset>) -> Result<Byt
         isolation: Isolation::LogEnd,
         current_leader_epoch: None,
         last_fetched_epoch: None,
+        from_any_replica: false,
     };
     let info = replica.read(&request).ok_or(LoadError::Offline)??;
     let Slice::File { file, position, size_bytes, .. } = info.slice else { return Ok(Bytes::new()) };

@@ -126,7 +126,8 @@ impl<W: World> Node<W> {
 pub enum StartError {
     /// An address cannot be listened on.
     #[error(
-        "cannot listen on {address}: {source}; stop whatever uses it, or choose another (--listen for clients, -o metrics.listen for metrics)"
+        "cannot listen on {address}: {}; choose another (--listen for clients, -o metrics.listen for metrics)",
+        unlistenable(source)
     )]
     Listen {
         /// Which address.
@@ -140,6 +141,16 @@ pub enum StartError {
     /// The control thread ended before the broker could serve.
     #[error("the broker could not join its cluster; the log says why")]
     NotJoined,
+}
+
+/// Why an address cannot be listened on, for people.
+fn unlistenable(source: &std::io::Error) -> String {
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => "another process listens there, which may be stopped".to_owned(),
+        std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "this user may not use that port".to_owned(),
+        _ => source.to_string(),
+    }
 }
 
 /// A node that serves requests.

@@ -341,8 +341,8 @@ fn own_number(file: &BTreeMap<String, String>, key: &str) -> Result<Option<usize
 }
 
 fn address(key: &str, text: &str) -> Result<SocketAddr, SettingsError> {
-    let mut found = text.to_socket_addrs().map_err(|error| wrong(key, text, error))?;
-    found.next().ok_or_else(|| wrong(key, text, "names no address"))
+    let mut found = text.to_socket_addrs().map_err(|_| wrong(key, text, "no address is known by that name"))?;
+    found.next().ok_or_else(|| wrong(key, text, "no address is known by that name"))
 }
 
 #[cfg(test)]

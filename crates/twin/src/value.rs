@@ -187,6 +187,32 @@ mod tests {
     }
 
     #[test]
+    fn definitions_alone_read_every_message_that_kafka_wrote() {
+        let definitions = DEFINITIONS.iter().map(|text| definition::parse(text).expect("the build has read it too"));
+        let messages: BTreeMap<String, Message> = definitions
+            .flat_map(|definition| definition.messages)
+            .map(|message| (message.name.clone(), message))
+            .collect();
+        let mut read = 0;
+        for line in include_str!("../../protocol/golden/messages.txt").lines().filter(|line| !line.starts_with('#')) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [name, version, hex] = words.as_slice() else { panic!("name, version, bytes: {line}") };
+            // Messages that no node serves have no definition here.
+            let Some(message) = messages.get(*name) else { continue };
+            let version = version.parse().expect("a version");
+            if !message.versions.contains(version) {
+                continue;
+            }
+            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+            let mut decoder = Decoder::new((0..hex.len()).step_by(2).map(byte).collect());
+            let value = decode(message, version, &mut decoder);
+            assert!(value.is_ok() && decoder.finish().is_ok(), "{name} {version}: {value:?}, {:?}", decoder.finish());
+            read += 1;
+        }
+        assert!(read > 400, "only {read} messages were read");
+    }
+
+    #[test]
     fn a_tagged_struct_is_null_by_another_mark_than_a_plain_one() {
         let text = DEFINITIONS.iter().find(|text| text.contains("value ConsumerGroupMemberMetadataValue "));
         let definition = definition::parse(text.expect("it has a definition")).expect("the build has read it too");

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::produce::codec;
+use crate::completion;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::latencies::Latencies;
@@ -25,7 +26,7 @@ pub(crate) enum Command {
     /// Send records of random bytes
     Produce {
         /// Where they go; it is created at first use if the broker allows that
-        #[arg(value_parser = names::topic)]
+        #[arg(value_parser = names::topic, add = completion::topics())]
         topic: String,
         /// How many
         #[arg(short = 'n', long, default_value_t = 1_000_000, allow_negative_numbers = true, value_parser = numbers::positive::<u64>)]
@@ -49,7 +50,7 @@ pub(crate) enum Command {
     /// Read records from the beginning
     Consume {
         /// Where they are from
-        #[arg(value_parser = names::topic)]
+        #[arg(value_parser = names::topic, add = completion::topics())]
         topic: String,
         /// How many
         #[arg(short = 'n', long, default_value_t = 1_000_000, allow_negative_numbers = true, value_parser = numbers::positive::<u64>)]
@@ -60,14 +61,17 @@ pub(crate) enum Command {
     },
 }
 
-/// What was measured. Latencies only where they can be: from sending to acknowledgement.
+/// What was measured. Rates and latencies only of enough records to say something; latencies only where they can be: from
+/// sending to acknowledgement.
 #[derive(Serialize)]
 struct Measured {
     records: u64,
     bytes: u64,
     seconds: f64,
-    records_per_second: f64,
-    megabytes_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    megabytes_per_second: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     latency: Option<Latency>,
 }
@@ -184,22 +188,29 @@ async fn consume(target: &Target, topic: &str, records: u64, patience: Duration)
 impl Measured {
     fn new(records: u64, bytes: u64, duration: Duration, latency: Option<Latency>) -> Measured {
         let seconds = duration.as_secs_f64();
-        let per_second = |amount: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
+        let is_enough = records >= MEASURED_RECORDS_MIN && seconds > 0.0;
+        let per_second = |amount: f64| is_enough.then(|| amount / seconds);
         Measured {
             records,
             bytes,
             seconds,
             records_per_second: per_second(records as f64),
             megabytes_per_second: per_second(bytes as f64 / 1e6),
-            latency,
+            latency: latency.filter(|_| is_enough),
         }
     }
 
     fn sentence(&self) -> String {
-        let rates = format!(
-            "{} records in {:.2} s: {:.0} records/s, {:.1} MB/s",
-            self.records, self.seconds, self.records_per_second, self.megabytes_per_second
+        let counted = format!(
+            "{} {} in {:.2} s",
+            self.records,
+            if self.records == 1 { "record" } else { "records" },
+            self.seconds
         );
+        let (Some(records), Some(megabytes)) = (self.records_per_second, self.megabytes_per_second) else {
+            return format!("{counted}, too few to measure anything: that takes at least {MEASURED_RECORDS_MIN}");
+        };
+        let rates = format!("{counted}: {records:.0} records/s, {megabytes:.1} MB/s");
         match &self.latency {
             None => rates,
             Some(latency) => format!(
@@ -210,5 +221,7 @@ impl Measured {
     }
 }
 
+/// Fewer records say nothing about a rate, nor about the slowest of a thousand.
+const MEASURED_RECORDS_MIN: u64 = 1000;
 /// How many outcomes may wait to be looked at; then sending waits.
 const OUTCOMES_MAX: usize = 1_000_000;

@@ -5,6 +5,7 @@ use milena_client::admin::{ConfigChange, ConfigEntry, ConfigResource, ConfigSour
 use milena_protocol::NodeId;
 use serde::Serialize;
 
+use crate::completion;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::{Output, Row};
@@ -45,7 +46,7 @@ pub(crate) enum Command {
 #[group(required = true, multiple = false)]
 pub(crate) struct Resource {
     /// A topic's
-    #[arg(short, long, value_name = "NAME", value_parser = names::topic)]
+    #[arg(short, long, value_name = "NAME", value_parser = names::topic, add = completion::topics())]
     topic: Option<String>,
     /// One broker's
     #[arg(long, value_name = "ID", allow_negative_numbers = true, value_parser = numbers::natural::<i32>)]
@@ -54,7 +55,7 @@ pub(crate) struct Resource {
     #[arg(long)]
     brokers: bool,
     /// A group's
-    #[arg(short, long, value_name = "NAME", value_parser = names::id)]
+    #[arg(short, long, value_name = "NAME", value_parser = names::id, add = completion::groups())]
     group: Option<String>,
 }
 

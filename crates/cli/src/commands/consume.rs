@@ -1,5 +1,7 @@
 //! `milena consume`: records on stdout, one after the other.
 
+mod records;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write};
 use std::time::Duration;
@@ -7,26 +9,26 @@ use std::time::Duration;
 use milena_base::Millis;
 use milena_client::admin::OffsetSpec;
 use milena_client::consumer::{FetchedRecords, Isolation, Reset, Start};
-use milena_client::{Admin, Cluster, Consumer, ConsumerSettings, Event, Header, RecordView};
+use milena_client::{Admin, Cluster, Consumer, ConsumerSettings, Event};
 use milena_protocol::{Offset, TopicPartition};
-use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::base64;
+use crate::completion;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::{self, Output, tell};
 use crate::stop::Stop;
 use crate::{names, numbers, time};
+use records::RecordFormat;
 
 /// Read records and print them
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where they are from
-    #[arg(value_parser = names::topic)]
-    topic: String,
+    /// Where they are from: one topic or several
+    #[arg(value_name = "TOPIC", required = true, value_parser = names::topic, add = completion::topics())]
+    topics: Vec<String>,
     /// Share the partitions with the other members of this group, and go on where it has been
-    #[arg(short, long, value_parser = names::id)]
+    #[arg(short, long, value_parser = names::id, add = completion::groups())]
     group: Option<String>,
     /// Begin at the first record [default: read what comes from now on]
     #[arg(long)]
@@ -37,13 +39,20 @@ pub(crate) struct Arguments {
     /// Begin at the first record of this time or later
     #[arg(long, value_name = "TIME", value_parser = time::parse, conflicts_with_all = ["group", "from_beginning"])]
     from_time: Option<Millis>,
+    /// Begin with the last N records of each partition, 10 if not said, and go on with what comes; each with its time and place
+    #[arg(
+        long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10",
+        allow_negative_numbers = true, value_parser = numbers::natural::<i64>,
+        conflicts_with_all = ["group", "from_beginning", "from_time", "offset"],
+    )]
+    tail: Option<i64>,
     /// Which partitions; may be repeated [default: all]
     #[arg(short, long, conflicts_with = "group", allow_negative_numbers = true, value_parser = numbers::natural::<i32>)]
     partition: Vec<i32>,
     /// Stop after so many records
     #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = numbers::positive::<u64>)]
     count: Option<u64>,
-    /// Stop at the present end of the topic
+    /// Stop at the present end of the topics
     #[arg(short = 'e', long, conflicts_with = "group")]
     exit_at_end: bool,
     /// Stop when nothing has come for so long
@@ -55,7 +64,7 @@ pub(crate) struct Arguments {
     /// How long the group waits for this member when it is silent, before others get its partitions
     #[arg(long, value_name = "MS", default_value_t = 45_000, allow_negative_numbers = true, value_parser = numbers::positive::<i32>)]
     session_timeout_ms: i32,
-    /// What is printed of a record
+    /// What is printed of a record [default: value; placed with --tail or several topics]
     #[arg(short, long, value_enum)]
     format: Option<RecordFormat>,
     /// Which records of transactions are read
@@ -95,6 +104,7 @@ impl IsolationArgument {
 pub(crate) enum StartArgument {
     At(i64),
     Last(i64),
+    Time(Millis),
     Earliest,
     Latest,
 }
@@ -113,22 +123,12 @@ impl std::str::FromStr for StartArgument {
     }
 }
 
-/// What is printed of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum RecordFormat {
-    /// Its value, and a line break
-    Value,
-    /// Its key, a tab, its value, and a line break
-    KeyValue,
-    /// An object on a line of its own
-    Json,
-}
-
 pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) -> Result<(), Failure> {
     let cluster = target.connect().await?;
-    cluster.topic(&arguments.topic).await?;
-    let usual = if output.is_json() { RecordFormat::Json } else { RecordFormat::Value };
-    let format = arguments.format.unwrap_or(usual);
+    for topic in &arguments.topics {
+        cluster.topic(topic).await?;
+    }
+    let format = arguments.format(output);
     let usual_settings = ConsumerSettings::default();
     let session_timeout = Duration::from_millis(arguments.session_timeout_ms.unsigned_abs().into());
     let settings = ConsumerSettings {
@@ -154,7 +154,7 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
         format,
     };
     match arguments.group {
-        Some(_) => consumer.subscribe(std::slice::from_ref(&arguments.topic)).await?,
+        Some(_) => consumer.subscribe(&arguments.topics).await?,
         None => {
             let starts = starts(&cluster, &arguments).await?;
             if arguments.exit_at_end {
@@ -170,33 +170,52 @@ pub(crate) async fn run(arguments: Arguments, target: &Target, output: &Output) 
     ended.and(committed).and(closed)
 }
 
+impl Arguments {
+    /// Whoever reads of several places wants to know which is which.
+    fn format(&self, output: &Output) -> RecordFormat {
+        let has_places = self.tail.is_some() || self.topics.len() > 1;
+        self.format.unwrap_or(match (output.is_json(), has_places) {
+            (true, _) => RecordFormat::Json,
+            (false, true) => RecordFormat::Placed,
+            (false, false) => RecordFormat::Value,
+        })
+    }
+
+    /// Where reading begins in each partition.
+    fn start(&self) -> StartArgument {
+        match (self.offset, self.tail, self.from_time) {
+            (Some(offset), ..) => offset,
+            (None, Some(records), _) => StartArgument::Last(records),
+            (None, None, Some(time)) => StartArgument::Time(time),
+            (None, None, None) if self.from_beginning => StartArgument::Earliest,
+            (None, None, None) => StartArgument::Latest,
+        }
+    }
+}
+
 /// Every partition with the place to begin at.
 async fn starts(cluster: &Cluster, arguments: &Arguments) -> Result<Vec<(TopicPartition, Start)>, Failure> {
-    let topic = cluster.topic(&arguments.topic).await?;
     let mut starts = Vec::new();
-    for number in topic.partitions.keys().filter(|number| wanted(&arguments.partition, **number)) {
-        let partition = TopicPartition::new(topic.name.clone(), *number);
-        let start = match (arguments.offset, arguments.from_time) {
-            (Some(StartArgument::At(offset)), _) => Start::Offset(Offset(offset)),
-            (Some(StartArgument::Last(records)), _) => {
-                last(cluster, &partition, records, arguments.isolation.end()).await?
-            }
-            (Some(StartArgument::Earliest), _) => Start::Earliest,
-            (Some(StartArgument::Latest), _) => Start::Latest,
-            (None, Some(time)) => Start::Time(time),
-            (None, None) if arguments.from_beginning => Start::Earliest,
-            (None, None) => Start::Latest,
-        };
-        starts.push((partition, start));
+    for topic in &arguments.topics {
+        let topic = cluster.topic(topic).await?;
+        if let Some(missing) = arguments.partition.iter().find(|number| !topic.partitions.contains_key(number)) {
+            let count = topic.partitions.len();
+            let told = format!("topic \"{}\" has no partition {missing}; it has {count}", topic.name);
+            return Err(Failure::failed(told));
+        }
+        for number in topic.partitions.keys().filter(|number| wanted(&arguments.partition, **number)) {
+            let partition = TopicPartition::new(topic.name.clone(), *number);
+            let start = match arguments.start() {
+                StartArgument::At(offset) => Start::Offset(Offset(offset)),
+                StartArgument::Last(records) => last(cluster, &partition, records, arguments.isolation.end()).await?,
+                StartArgument::Time(time) => Start::Time(time),
+                StartArgument::Earliest => Start::Earliest,
+                StartArgument::Latest => Start::Latest,
+            };
+            starts.push((partition, start));
+        }
     }
-    match arguments.partition.iter().find(|number| !topic.partitions.contains_key(number)) {
-        Some(missing) => Err(Failure::failed(format!(
-            "topic \"{}\" has no partition {missing}; it has {}",
-            topic.name,
-            topic.partitions.len()
-        ))),
-        None => Ok(starts),
-    }
+    Ok(starts)
 }
 
 fn wanted(partitions: &[i32], number: i32) -> bool {
@@ -287,7 +306,7 @@ impl Reading {
             if self.left == Some(0) || end.is_some_and(|end| record.offset >= end) {
                 break;
             }
-            let written = write_record(&mut stdout, self.format, &fetched.partition, record);
+            let written = records::write(&mut stdout, self.format, &fetched.partition, record);
             written.map_err(|error| Failure::io("stdout", &error))?;
             self.left = self.left.map(|left| left - 1);
             self.printed.insert(fetched.partition.clone(), record.offset.next());
@@ -323,64 +342,6 @@ impl Reading {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn write_record(
-    out: &mut impl Write,
-    format: RecordFormat,
-    partition: &TopicPartition,
-    record: &RecordView,
-) -> std::io::Result<()> {
-    let (key, value) = (record.key.as_deref(), record.value.as_deref().unwrap_or_default());
-    match format {
-        RecordFormat::Value => out.write_all(value)?,
-        RecordFormat::KeyValue => {
-            out.write_all(key.unwrap_or_default())?;
-            out.write_all(b"\t")?;
-            out.write_all(value)?;
-        }
-        RecordFormat::Json => write!(out, "{}", as_json(partition, record))?,
-    }
-    out.write_all(b"\n")
-}
-
-/// Headers are pairs, since names may repeat. Where bytes are no UTF-8, `NAME_base64` stands in the place of `NAME`.
-fn as_json(partition: &TopicPartition, record: &RecordView) -> Value {
-    let mut object = Map::new();
-    object.insert("topic".to_owned(), json!(partition.topic));
-    object.insert("partition".to_owned(), json!(partition.partition));
-    object.insert("offset".to_owned(), json!(record.offset.0));
-    object.insert("timestamp".to_owned(), json!(record.timestamp.0));
-    for (name, bytes) in [("key", &record.key), ("value", &record.value)] {
-        match bytes.as_deref().map(std::str::from_utf8) {
-            None => object.insert(name.to_owned(), Value::Null),
-            Some(Ok(text)) => object.insert(name.to_owned(), text.into()),
-            Some(Err(_)) => {
-                object.insert(format!("{name}_base64"), base64::encode(bytes.as_deref().unwrap_or_default()).into())
-            }
-        };
-    }
-    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
-    match headers(record, text) {
-        Some(headers) => object.insert("headers".to_owned(), headers),
-        None => {
-            let headers = headers(record, |bytes| Some(base64::encode(bytes)));
-            object.insert("headers_base64".to_owned(), headers.unwrap_or_default())
-        }
-    };
-    Value::Object(object)
-}
-
-/// All names and values in one form; `None` if one of them does not have it.
-fn headers(record: &RecordView, form: impl Fn(&[u8]) -> Option<String>) -> Option<Value> {
-    let pair = |header: Header| {
-        let value = match header.value.as_deref() {
-            Some(value) => form(value)?.into(),
-            None => Value::Null,
-        };
-        Some(json!([form(&header.key)?, value]))
-    };
-    record.headers.iter().map(pair).collect::<Option<Vec<Value>>>().map(Value::from)
 }
 
 /// How often the command looks whether it is time to stop.

@@ -10,6 +10,7 @@ use milena_client::admin::{GroupDescription, OffsetSpec};
 use milena_protocol::{ErrorCode, TopicPartition};
 use serde::Serialize;
 
+use crate::completion;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::names;
@@ -24,7 +25,7 @@ pub(crate) enum Command {
     /// Show the offsets, the lag and the members of a group
     Describe {
         /// Its id
-        #[arg(value_parser = names::id)]
+        #[arg(value_parser = names::id, add = completion::groups())]
         group: String,
     },
     /// Move the offsets of a group that has no members; without --execute it only shows where to
@@ -32,16 +33,16 @@ pub(crate) enum Command {
     /// Delete groups that have no members, with their offsets
     Delete {
         /// Their ids
-        #[arg(required = true, value_parser = names::id)]
+        #[arg(required = true, value_parser = names::id, add = completion::groups())]
         groups: Vec<String>,
     },
     /// Delete offsets that a group has stored; not those of topics that its members read
     DeleteOffsets {
         /// Its id
-        #[arg(value_parser = names::id)]
+        #[arg(value_parser = names::id, add = completion::groups())]
         group: String,
         /// Which topic, `TOPIC` or `TOPIC:0,1` for some of its partitions; may be repeated
-        #[arg(short, long, required = true, value_parser = scope::parse)]
+        #[arg(short, long, required = true, value_parser = scope::parse, add = completion::topics())]
         topic: Vec<Scope>,
     },
 }

@@ -26,6 +26,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::base64;
+use crate::completion;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::input::{self, Line};
@@ -37,7 +38,7 @@ use crate::{names, numbers, pairs};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Where they go; it is created at first use if the broker allows that
-    #[arg(value_parser = names::topic)]
+    #[arg(value_parser = names::topic, add = completion::topics())]
     topic: String,
     /// Files to read, one after the other; - is stdin [default: stdin]
     files: Vec<String>,

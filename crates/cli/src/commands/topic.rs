@@ -9,6 +9,7 @@ use milena_client::{Admin, Error};
 use milena_protocol::{ErrorCode, NodeId, Offset, TopicPartition};
 use serde::{Deserialize, Serialize};
 
+use crate::completion;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::{Output, Row};
@@ -44,13 +45,13 @@ pub(crate) enum Command {
     /// Show partitions, leaders and replicas
     Describe {
         /// Their names
-        #[arg(required = true, value_parser = names::topic)]
+        #[arg(required = true, value_parser = names::topic, add = completion::topics())]
         names: Vec<String>,
     },
     /// Add partitions, change settings
     Alter {
         /// Its name
-        #[arg(value_parser = names::topic)]
+        #[arg(value_parser = names::topic, add = completion::topics())]
         name: String,
         /// How many partitions it shall have
         #[arg(short, long, allow_negative_numbers = true, value_parser = numbers::positive::<i32>)]
@@ -65,7 +66,7 @@ pub(crate) enum Command {
     /// Delete topics with all their records
     Delete {
         /// Their names
-        #[arg(required = true, value_parser = names::topic)]
+        #[arg(required = true, value_parser = names::topic, add = completion::topics())]
         names: Vec<String>,
         /// Be content if they do not exist
         #[arg(long)]
@@ -74,7 +75,7 @@ pub(crate) enum Command {
     /// Show where each partition ends
     Offsets {
         /// Its name
-        #[arg(value_parser = names::topic)]
+        #[arg(value_parser = names::topic, add = completion::topics())]
         name: String,
         /// Where it begins instead
         #[arg(long, conflicts_with = "at")]

@@ -9,6 +9,7 @@ use milena_client::Admin;
 use milena_client::admin::{PartitionProducer, TransactionFilter};
 use milena_protocol::{NodeId, Offset, ProducerId, Sequence, TopicPartition};
 
+use crate::completion;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -23,7 +24,7 @@ pub(crate) enum Command {
     /// List transactional ids with the state of their transaction
     List {
         /// Only those in this state, like Ongoing; may be repeated
-        #[arg(long)]
+        #[arg(long, value_parser = STATES)]
         state: Vec<String>,
         /// Only those of this producer; may be repeated
         #[arg(long, value_name = "ID")]
@@ -38,7 +39,7 @@ pub(crate) enum Command {
     /// Show the coordinator, the producer and the partitions of transactional ids
     Describe {
         /// The ids
-        #[arg(required = true, value_parser = names::id)]
+        #[arg(required = true, value_parser = names::id, add = completion::transactional_ids())]
         ids: Vec<String>,
     },
     /// Show the producers that the leader of a partition remembers, and what they have open
@@ -67,16 +68,28 @@ pub(crate) enum Command {
     /// Take a transactional id over for a moment: its producer is fenced, and what is open aborted
     Terminate {
         /// The id
-        #[arg(value_parser = names::id)]
+        #[arg(value_parser = names::id, add = completion::transactional_ids())]
         id: String,
     },
 }
+
+/// Kafka's names of what a transaction may be at.
+const STATES: [&str; 8] = [
+    "Empty",
+    "Ongoing",
+    "PrepareCommit",
+    "PrepareAbort",
+    "CompleteCommit",
+    "CompleteAbort",
+    "Dead",
+    "PrepareEpochFence",
+];
 
 /// Abort what is open in one partition
 #[derive(clap::Args)]
 pub(crate) struct Abort {
     /// The topic
-    #[arg(value_parser = names::topic)]
+    #[arg(value_parser = names::topic, add = completion::topics())]
     topic: String,
     /// The number of the partition
     #[arg(allow_negative_numbers = true, value_parser = numbers::natural::<i32>)]

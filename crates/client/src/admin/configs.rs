@@ -7,7 +7,7 @@ use milena_protocol::messages::{
 
 use super::Admin;
 use crate::Error;
-use crate::cluster::{Lane, Topics};
+use crate::cluster::Lane;
 use crate::transport::Connection;
 use milena_protocol::NodeId;
 
@@ -170,10 +170,7 @@ impl Admin {
     async fn at(&self, resource: &ConfigResource) -> Result<Connection, Error> {
         match resource {
             ConfigResource::Broker(node) => {
-                let view = self.cluster.refresh(Topics::Named(&[])).await?;
-                if !view.brokers.contains_key(node) {
-                    return Err(Error::NoSuchBroker { node: *node, known: view.brokers.keys().copied().collect() });
-                }
+                self.check_broker(*node).await?;
                 self.cluster.connection(*node, Lane::Requests).await
             }
             _ => self.cluster.any().await,

@@ -164,6 +164,9 @@ impl Admin {
                 partition_indexes: vec![partition.partition],
             }],
         };
+        if let Some(broker) = broker {
+            self.check_broker(broker).await?;
+        }
         self.retried_in(partition, async || {
             let node = match broker {
                 Some(broker) => broker,

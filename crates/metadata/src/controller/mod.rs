@@ -22,6 +22,7 @@ mod placement;
 mod producer_ids;
 mod refusal;
 mod settings;
+mod unregister_broker;
 mod update_features;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +34,8 @@ use milena_protocol::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
     DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, MetadataRecord, NoOpRecord, UpdateFeaturesRequest, UpdateFeaturesResponse,
+    IncrementalAlterConfigsResponse, MetadataRecord, NoOpRecord, UnregisterBrokerRequest, UnregisterBrokerResponse,
+    UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
 use milena_protocol::{LeaderEpoch, NodeId, Offset};
 
@@ -93,6 +95,8 @@ pub enum Request {
     AlterConfigs(AlterConfigsRequest),
     /// Other leaders of partitions.
     ElectLeaders(ElectLeadersRequest),
+    /// A broker is forgotten.
+    UnregisterBroker(UnregisterBrokerRequest),
     /// Other levels of features.
     UpdateFeatures {
         /// The request.
@@ -125,6 +129,8 @@ pub enum Response {
     AlterConfigs(AlterConfigsResponse),
     /// To [`Request::ElectLeaders`].
     ElectLeaders(ElectLeadersResponse),
+    /// To [`Request::UnregisterBroker`].
+    UnregisterBroker(UnregisterBrokerResponse),
     /// To [`Request::UpdateFeatures`].
     UpdateFeatures(UpdateFeaturesResponse),
     /// To [`Request::AllocateProducerIds`].
@@ -288,6 +294,7 @@ impl Active {
             Request::IncrementalAlterConfigs(request) => self.incremental_alter_configs(options, &request),
             Request::AlterConfigs(request) => self.alter_configs(options, &request),
             Request::ElectLeaders(request) => self.elect_leaders(options, &request),
+            Request::UnregisterBroker(request) => self.unregister_broker(options, &request),
             Request::UpdateFeatures { request, version } => self.update_features(options, &request, version),
             Request::AllocateProducerIds(request) => self.allocate_producer_ids(&request),
         }

@@ -1,4 +1,5 @@
 mod elect_leaders;
+mod unregister_broker;
 mod update_features;
 
 use milena_protocol::messages::broker_registration_request::{Feature, Listener};

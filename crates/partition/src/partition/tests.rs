@@ -117,7 +117,10 @@ fn epochs_fence_appends_and_reads() {
         partition.read(&asked(6)),
         Err(ReadError::Leadership(LeadershipError::UnknownLeaderEpoch { .. }))
     ));
-    partition.resign();
+    partition.resign(LeaderEpoch(6));
+    assert!(matches!(partition.read(&asked(5)), Err(ReadError::Leadership(LeadershipError::FencedLeaderEpoch { .. }))));
+    assert!(matches!(partition.read(&asked(6)), Err(ReadError::Leadership(LeadershipError::NotLeader))));
+    assert!(partition.read(&ReadRequest { from_any_replica: true, ..asked(6) }).is_ok());
     assert!(matches!(
         partition.append(Millis(0), &valid, None, Voucher::NotNeeded),
         Err(AppendError::Leadership(LeadershipError::NotLeader))

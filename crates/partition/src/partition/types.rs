@@ -257,6 +257,8 @@ pub struct ReadRequest {
     pub current_leader_epoch: Option<LeaderEpoch>,
     /// Epoch of the last record it has, if it says so.
     pub last_fetched_epoch: Option<LeaderEpoch>,
+    /// Whether a replica that does not lead may answer too (KIP-392).
+    pub from_any_replica: bool,
 }
 
 /// A range of batches, still where they are.

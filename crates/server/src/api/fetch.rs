@@ -29,6 +29,8 @@ use crate::world::World;
 const BY_ID: i16 = 13;
 /// First version that may carry zstd.
 const ZSTD_SINCE: i16 = 10;
+/// From here on consumers say where they are, and may be answered by a replica that does not lead (KIP-392).
+const ANY_REPLICA_SINCE: i16 = 11;
 /// First version that may be told who leads (KIP-951).
 const LEADER_HINTS: i16 = 16;
 /// Partitions that are registered before others have a turn, under the sessions' lock.
@@ -219,6 +221,7 @@ fn read_one<W: World>(call: &Call<'_, W>, asked: &Asked, wanted: Wanted, budget:
         isolation: asked.isolation,
         current_leader_epoch: known_epoch(partition.current_leader_epoch),
         last_fetched_epoch: known_epoch(partition.last_fetched_epoch),
+        from_any_replica: call.version() >= ANY_REPLICA_SINCE && follower(&asked.request).is_none(),
     };
     match replica.read(&read) {
         None => unread(wanted, ErrorCode::KafkaStorageError),

@@ -293,6 +293,7 @@ async fn ask_about_the_cluster(asker: &mut Asker) {
     asker.every_version(|_, _| DescribeLogDirsRequest::default()).await;
     asker.every_version(|_, _| DescribeQuorumRequest::default()).await;
     asker.every_version(|_, _| ElectLeadersRequest::default()).await;
+    asker.every_version(|_, _| UnregisterBrokerRequest { broker_id: 7 }).await;
     asker.every_version(|_, _| UpdateFeaturesRequest::default()).await;
     asker.every_version(|_, _| ListConfigResourcesRequest::default()).await;
     asker.every_version(|_, _| DescribeTopicPartitionsRequest::default()).await;

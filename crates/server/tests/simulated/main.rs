@@ -20,4 +20,5 @@ mod pipelining;
 mod seam;
 mod transactions;
 mod unflushed;
+mod unregistered;
 mod world;

@@ -20,7 +20,7 @@ use tokio::time::{Duration, sleep};
 use crate::client::{Client, node};
 use crate::world::{Network, SimWorld};
 
-async fn produce(client: &mut Client, topic: &str) -> Result<i64, ErrorCode> {
+pub(crate) async fn produce(client: &mut Client, topic: &str) -> Result<i64, ErrorCode> {
     let mut builder = BatchBuilder::new();
     builder.add(Millis(1_700_000_000_000), None, Some(b"a"), &[]);
     let records = Records::Bytes(builder.build(&BatchOptions::default()).expect("not compressed"));
@@ -34,11 +34,12 @@ async fn produce(client: &mut Client, topic: &str) -> Result<i64, ErrorCode> {
     }
 }
 
-async fn fetch(client: &mut Client, topic: &str) -> ErrorCode {
+/// As clients did that read from leaders alone.
+pub(crate) async fn fetch(client: &mut Client, topic: &str) -> ErrorCode {
     let partition = FetchPartition { partition_max_bytes: 1 << 20, ..Default::default() };
     let topic = FetchTopic { topic: topic.to_owned(), partitions: vec![partition], ..Default::default() };
     let request = FetchRequest { max_wait_ms: 0, topics: vec![topic], ..Default::default() };
-    ErrorCode::from_number(client.ask(&request, 11).await.responses[0].partitions[0].error_code)
+    ErrorCode::from_number(client.ask(&request, 10).await.responses[0].partitions[0].error_code)
 }
 
 #[tokio::test(start_paused = true)]

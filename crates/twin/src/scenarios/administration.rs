@@ -6,7 +6,7 @@ use milena_protocol::messages::elect_leaders_request::TopicPartitions;
 use milena_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use milena_protocol::messages::{
     DescribeLogDirsRequest, DescribeQuorumRequest, ElectLeadersRequest, IncrementalAlterConfigsRequest,
-    ListConfigResourcesRequest,
+    ListConfigResourcesRequest, UnregisterBrokerRequest,
 };
 
 use super::Scenario;
@@ -32,6 +32,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         shows: "leaders that are the right ones already, partitions that are not there, unknown kinds",
         traps: &[],
         play: elect_leaders,
+    },
+    Scenario {
+        name: "administration/unregister_broker",
+        shows: "brokers that are not there",
+        traps: &[],
+        play: unregister_broker,
     },
     Scenario {
         name: "administration/config_resources",
@@ -98,6 +104,12 @@ fn elect_leaders(x: &mut Exchange) {
     let x = x.only_mine();
     for election_type in [0, 1, 2] {
         x.ask(2, &ElectLeadersRequest { election_type, topic_partitions: None, ..Default::default() });
+    }
+}
+
+fn unregister_broker(x: &mut Exchange) {
+    for broker_id in [7, 0, -1, i32::MIN, i32::MAX] {
+        x.ask(0, &UnregisterBrokerRequest { broker_id });
     }
 }
 

@@ -1,22 +1,23 @@
 //! Features that are turned up and down while the cluster runs. One scenario after the other, and so one alone: each
-//! would see what another one turns.
+//! would see what another one turns. What it does last, only a broker survives that nobody asks afterwards.
 
 use milena_protocol::messages::update_features_request::FeatureUpdateKey;
 use milena_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, ConsumerGroupHeartbeatRequest, ProduceRequest, UpdateFeaturesRequest,
-    UpdateFeaturesResponse,
+    ApiVersionsRequest, ApiVersionsResponse, ConsumerGroupHeartbeatRequest, DescribeClusterRequest, ProduceRequest,
+    UnregisterBrokerRequest, UpdateFeaturesRequest, UpdateFeaturesResponse,
 };
 
 use super::Scenario;
 use super::consumer_groups::{beat, beats, joins, shown};
-use super::requests::{fetch, from, produce_bytes};
+use super::requests::{create, fetch, from, metadata_of, new_topic, produce, produce_bytes};
 use super::transactional_ids::{Producer, describe, enter, init};
 use crate::batch::Batch;
 use crate::exchange::{Exchange, Topic};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "raised/features",
-    shows: "what may be turned and what may not at each version, and groups and transactions before and after",
+    shows: "what may be turned and what may not at each version, and groups and transactions before and after; in the \
+            end the broker is unregistered",
     traps: &[139, 152],
     play: features,
 }];
@@ -37,6 +38,7 @@ fn features(x: &mut Exchange) {
     transactions(x);
     replicas(x);
     metadata(x);
+    unregistered(x);
 }
 
 fn update(updates: &[(&str, i16, i8)]) -> UpdateFeaturesRequest {
@@ -211,4 +213,23 @@ fn replicas(x: &mut Exchange) {
 fn metadata(x: &mut Exchange) {
     turn(x, 2, &update(&[(METADATA, 30, UP)]));
     turn(x, 1, &update(&[(METADATA, 30, SAFELY_DOWN), (GROUPS, 1, UP)]));
+}
+
+/// A broker that lives goes without being told, and its partitions with it.
+fn unregistered(x: &mut Exchange) {
+    let topic = x.topic("u", 1, &[]);
+    x.ask(11, &produce(&topic, &Batch::of(&["before"])));
+    x.ask(0, &UnregisterBrokerRequest { broker_id: 1 });
+    x.wait_until(2, &DescribeClusterRequest { endpoint_type: 1, ..Default::default() }, |answer| {
+        answer.brokers.is_empty()
+    });
+    x.ask(0, &UnregisterBrokerRequest { broker_id: 1 });
+    x.ask(2, &DescribeClusterRequest { endpoint_type: 1, include_fenced_brokers: true, ..Default::default() });
+    x.ask(12, &metadata_of(&[&topic.name]));
+    x.ask(11, &produce(&topic, &Batch::of(&["after"])));
+    // From version 11 on any replica will do.
+    for version in [10, 12] {
+        x.ask(version, &fetch(&topic, vec![from(0, 0)]));
+    }
+    x.ask(7, &create(vec![new_topic(&x.name("v"), 1, 1)]));
 }

@@ -9,6 +9,7 @@ use milena_protocol::{ErrorCode, Offset, TopicPartition};
 use serde::Serialize;
 
 use super::destination::{self, Place, To};
+use crate::completion;
 use crate::failure::Failure;
 use crate::output::{Output, Row, tell};
 use crate::scope::{self, Scope};
@@ -17,11 +18,11 @@ use crate::{names, numbers};
 #[derive(clap::Args)]
 pub(crate) struct Reset {
     /// The group's id
-    #[arg(value_parser = names::id)]
+    #[arg(value_parser = names::id, add = completion::groups())]
     group: String,
     /// Which topic, `TOPIC` or `TOPIC:0,1` for some of its partitions; may be repeated [default: all that the group has
     /// offsets in]
-    #[arg(short, long, value_parser = scope::parse)]
+    #[arg(short, long, value_parser = scope::parse, add = completion::topics())]
     topic: Vec<Scope>,
     /// All topics that the group has offsets in, which is the default
     #[arg(long, conflicts_with_all = ["topic", "from_file"])]
@@ -113,6 +114,11 @@ impl Reset {
         };
         let named = if self.to.from_file.is_some() { &listed } else { &stored };
         let partitions = self.partitions(admin, named.keys()).await?;
+        if partitions.is_empty() && !self.topic.is_empty() && !self.partition.is_empty() {
+            return Err(Failure::failed(
+                "no topic that is named has a partition of these numbers; see `milena topic describe`",
+            ));
+        }
         if partitions.is_empty() {
             let advice = "name a topic with --topic";
             return Err(Failure::failed(format!("group \"{}\" has no offsets there; {advice}", self.group)));

@@ -57,13 +57,18 @@ impl DescribedRow {
             coordinator: found.coordinator.0,
             producer_id: found.producer_id.0,
             producer_epoch: found.producer_epoch.0,
-            state: found.state,
             timeout_ms: found.timeout_ms,
             started: found.started.map(|started| started.0),
-            duration_ms: found.started.map(|started| now.0 - started.0),
+            duration_ms: found.started.filter(|_| is_open(&found.state)).map(|started| now.0 - started.0),
             partitions: found.partitions.iter().map(TopicPartition::to_string).collect(),
+            state: found.state,
         }
     }
+}
+
+/// Whether readers of committed records still wait for it; afterwards the coordinator remembers when it began, too.
+fn is_open(state: &str) -> bool {
+    matches!(state, "Ongoing" | "PrepareCommit" | "PrepareAbort" | "PrepareEpochFence")
 }
 
 impl Row for DescribedRow {
