@@ -9,6 +9,7 @@ mod every_version;
 mod fairness;
 mod fetch_sessions;
 mod large_answers;
+mod listeners;
 mod many_names;
 mod markers;
 mod memory;

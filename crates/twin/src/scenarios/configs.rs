@@ -62,7 +62,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 pub(super) const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub(super) const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;
 const GROUP: i8 = 32;
 
@@ -71,7 +71,7 @@ const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
-fn describe(kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsRequest {
+pub(super) fn describe(kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsRequest {
     let resource = DescribeConfigsResource {
         resource_type: kind,
         resource_name: name.to_owned(),

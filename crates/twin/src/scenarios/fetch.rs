@@ -8,7 +8,7 @@ use milena_protocol::messages::fetch_request::{
 
 use super::Scenario;
 use super::requests::{append, fetch, from, produce, produce_bytes};
-use crate::batch::{Batch, Record};
+use crate::batch::{Batch, LONG_AGO_MS, Record};
 use crate::exchange::{Exchange, Topic};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -18,6 +18,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         shows: "within a batch, at the log end, beyond it, before the log start",
         traps: &[60, 61],
         play: offsets,
+    },
+    Scenario {
+        name: "fetch/trap_59_across_segments",
+        shows: "what lies in several segments: how much one answer brings of it, from each offset",
+        traps: &[59, 61],
+        play: across_segments,
     },
     Scenario {
         name: "fetch/size_limits",
@@ -130,6 +136,21 @@ pub(super) fn batch_of(size: usize, fill: u8) -> Batch {
     let batch = Batch::new(vec![Record { value: Some(value), ..Record::default() }]);
     assert_eq!(batch.bytes().len(), size, "the arithmetic above");
     batch
+}
+
+fn across_segments(x: &mut Exchange) {
+    // Each batch of two is later than the one before by more than segment.ms, and so begins a segment.
+    let topic = x.topic("a", 2, &[("segment.ms", "100")]);
+    for after in [0, 200, 400] {
+        append(x, &topic, &Batch { base_timestamp_ms: LONG_AGO_MS + after, ..Batch::of(&["a", "b"]) });
+    }
+    x.quietly(9, &produce_bytes(&topic, &[(1, Batch::of(&["c"]).records())]));
+    for offset in 0..=6 {
+        x.ask(12, &fetch(&topic, vec![from(0, offset)]));
+    }
+    x.ask(12, &fetch(&topic, vec![from(0, 0), from(1, 0)]));
+    let tight = FetchPartition { partition_max_bytes: 1, ..from(0, 3) };
+    x.ask(12, &fetch(&topic, vec![tight]));
 }
 
 fn size_limits(x: &mut Exchange) {

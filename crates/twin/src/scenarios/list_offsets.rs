@@ -30,6 +30,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         play: times,
     },
     Scenario {
+        name: "list_offsets/trap_84_times_across_segments",
+        shows: "the first segment whose largest time is late enough is searched, also where a later one is nearer",
+        traps: &[84],
+        play: times_across_segments,
+    },
+    Scenario {
         name: "list_offsets/errors",
         shows: "unknown topics and partitions, the same partition twice, replicas",
         traps: &[83],
@@ -100,6 +106,24 @@ fn times(x: &mut Exchange) {
     for special in [0, -3] {
         x.ask(7, &offset_of(&untimed, special));
     }
+}
+
+fn times_across_segments(x: &mut Exchange) {
+    // A batch that is later than the first one of its segment by more than 100 ms begins the next segment.
+    let topic = x.topic("a", 1, &[("segment.ms", "100")]);
+    let batch = |after: i64, deltas: &[i64]| {
+        let at = |delta: &i64| Record { timestamp_delta_ms: *delta, ..Record::of("a") };
+        Batch { base_timestamp_ms: LONG_AGO_MS + after, ..Batch::new(deltas.iter().map(at).collect()) }
+    };
+    // So segments begin at 0, 4 and 8.
+    for (after, deltas) in [(900, &[0, 20][..]), (100, &[0, 850]), (1010, &[0, 30]), (500, &[0, 60]), (1200, &[0, 5])] {
+        append(x, &topic, &batch(after, deltas));
+    }
+    append(x, &topic, &batch(200, &[0]));
+    for after in [0, 100, 200, 560, 900, 901, 920, 921, 950, 951, 1010, 1040, 1041, 1200, 1205, 1206] {
+        x.ask(7, &offset_of(&topic, LONG_AGO_MS + after));
+    }
+    x.ask(7, &offset_of(&topic, -3));
 }
 
 fn asked(topic: &Topic, partitions: &[(i32, i32)]) -> ListOffsetsRequest {

@@ -1,12 +1,12 @@
 //! What retention leaves of a log, and where segments end: whoever deletes whole segments shows where they begin. Played on a
-//! broker with `timed.properties`, which looks for old segments three times a second.
+//! broker with `timed.properties`, which looks for old segments three times a second; and what other settings of that broker show.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use milena_protocol::messages::FetchRequest;
+use milena_protocol::messages::{DescribeConfigsRequest, FetchRequest};
 
 use super::Scenario;
-use super::configs::{SET, TOPIC, change};
+use super::configs::{BROKER, SET, TOPIC, change, describe};
 use super::fetch::batch_of;
 use super::requests::{append, fetch, from, offset_of, produce_bytes};
 use super::timed::LOOKED_THROUGH_MS;
@@ -19,6 +19,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         shows: "fetch.max.bytes bounds what is fetched and what is waited for, but not the first batch",
         traps: &[75, 59],
         play: the_brokers_bound_of_a_fetch,
+    },
+    Scenario {
+        name: "timed/trap_73_no_session_is_granted",
+        shows: "with no room for sessions each request stands alone, and its answer has session id 0",
+        traps: &[73],
+        play: no_session_is_granted,
+    },
+    Scenario {
+        name: "timed/trap_165_secrets",
+        shows: "passwords, and keys of the file that nobody knows, are named but not shown",
+        traps: &[165],
+        play: secrets,
     },
     Scenario {
         name: "timed/trap_88_segments_end_by_the_time_of_their_records",
@@ -97,6 +109,27 @@ fn the_brokers_bound_of_a_fetch(x: &mut Exchange) {
     let waiting = FetchRequest { max_wait_ms: 5000, min_bytes: 1_000_000, ..fetch(&topic, vec![from(0, 0)]) };
     x.on("reader").send(12, &waiting);
     x.on("reader").receive::<FetchRequest>();
+}
+
+fn no_session_is_granted(x: &mut Exchange) {
+    let topic = x.topic("a", 2, &[]);
+    append(x, &topic, &Batch::of(&["a"]));
+    let both = || fetch(&topic, vec![from(0, 0), from(1, 0)]);
+    for version in [7, 12, 18] {
+        x.ask(version, &FetchRequest { session_epoch: 0, ..both() });
+        // The partition without news is told each time: nobody remembers what was told.
+        x.ask(version, &FetchRequest { session_epoch: 0, ..both() });
+        x.ask(version, &FetchRequest { session_id: 5, session_epoch: 1, ..both() });
+    }
+}
+
+fn secrets(x: &mut Exchange) {
+    let keys = ["acme.credentials", "ssl.key.password", "sasl.jaas.config", "fetch.max.bytes"];
+    for include_synonyms in [false, true] {
+        for version in [1, 4] {
+            x.ask(version, &DescribeConfigsRequest { include_synonyms, ..describe(BROKER, "1", Some(&keys)) });
+        }
+    }
 }
 
 fn segments_end_by_the_time_of_their_records(x: &mut Exchange) {
