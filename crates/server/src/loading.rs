@@ -34,6 +34,13 @@ pub(crate) enum LoadError {
     Batch(#[from] BatchError),
 }
 
+impl LoadError {
+    /// Whether the log is whole, and only led by nobody here for now.
+    pub(crate) fn is_of_leadership(&self) -> bool {
+        matches!(self, LoadError::Read(milena_partition::ReadError::Leadership(_)))
+    }
+}
+
 /// Walks over a replica's log.
 pub(crate) struct Reader<D: Disk> {
     replica: Arc<Replica<D>>,

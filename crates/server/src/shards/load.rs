@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracing::error;
+use tracing::{debug, error};
 
 use super::Kind;
 use super::door::Message;
@@ -28,6 +28,11 @@ pub(super) async fn load<W: World, S: Kind<W>>(
                 }
             }
             Ok(None) => break true,
+            // While a node starts again nobody leads yet: nothing is wrong then.
+            Err(failure) if failure.is_of_leadership() => {
+                debug!(topic = S::TOPIC, partition, %failure, "a coordinator's log is not led here; trying again");
+                break false;
+            }
             Err(failure) => {
                 error!(topic = S::TOPIC, partition, %failure, "a coordinator's log cannot be read; trying again");
                 break false;
