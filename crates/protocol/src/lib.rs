@@ -10,6 +10,7 @@ pub mod definition;
 pub mod error;
 pub mod header;
 pub mod messages;
+pub mod otlp;
 #[cfg(feature = "all-messages")]
 pub mod proof;
 pub mod records;

@@ -61,6 +61,6 @@ mod at {
 }
 
 /// CRC-32C (Castagnoli) of `bytes`.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
