@@ -22,12 +22,10 @@
 
 mod contract;
 mod decision;
-mod expression;
 pub mod group;
 mod log_error;
 mod page;
 mod partition;
-mod re2;
 #[cfg(test)]
 mod simulated;
 mod timers;
@@ -36,6 +34,6 @@ mod weight;
 
 pub use contract::{ReplayError, Shard};
 pub use decision::{BatchKind, CoordinatorRecord, Decision, Entry, Marker, Origin, Reply, ReplyTo};
-pub use expression::Expression;
 pub use log_error::coordinator_error;
+pub use milena_metadata::expression::Expression;
 pub use page::Page;

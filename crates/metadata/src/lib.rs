@@ -15,6 +15,7 @@
 pub mod configs;
 pub mod controller;
 pub mod delta;
+pub mod expression;
 pub mod features;
 pub mod format;
 pub mod image;
@@ -23,10 +24,12 @@ pub mod loader;
 pub mod properties;
 pub mod quotas;
 pub mod raft;
+mod re2;
 pub mod records;
 pub mod retention;
 pub mod snapshot;
 pub mod sorted;
+pub mod telemetry;
 pub mod topic_name;
 
 /// Name of the topic that holds the metadata log; its only partition is 0.

@@ -3,6 +3,7 @@
 //! Source: `GroupMetadataManager.classicGroupJoin...`.
 
 use bytes::Bytes;
+use milena_metadata::java::java_address;
 use milena_protocol::ErrorCode;
 use milena_protocol::messages::join_group_response::JoinGroupResponseMember;
 use milena_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
@@ -150,7 +151,7 @@ impl ClassicGroup {
         let member = Member {
             instance_id: request.group_instance_id,
             client_id: context.client_id.clone(),
-            client_host: java_address(context.client_address),
+            client_host: java_host(context.client_address),
             rebalance_timeout_ms: request.rebalance_timeout_ms,
             session_timeout_ms: request.session_timeout_ms,
             protocols: request.protocols,
@@ -255,15 +256,9 @@ fn uuid_text(mut bytes: [u8; 16]) -> String {
     text
 }
 
-/// An address as Java prints it: behind a slash, IPv6 with all its zeros.
-pub(super) fn java_address(address: core::net::IpAddr) -> String {
-    match address {
-        core::net::IpAddr::V4(address) => format!("/{address}"),
-        core::net::IpAddr::V6(address) => {
-            let groups: Vec<String> = address.segments().iter().map(|group| format!("{group:x}")).collect();
-            format!("/{}", groups.join(":"))
-        }
-    }
+/// A client's host as Kafka names it: behind a slash.
+pub(super) fn java_host(address: core::net::IpAddr) -> String {
+    format!("/{}", java_address(address))
 }
 
 #[cfg(test)]
@@ -274,11 +269,5 @@ mod tests {
     fn member_ids_end_in_javas_form_of_a_uuid() {
         assert_eq!(uuid_text([0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
         assert_eq!(uuid_text([0; 16]), "00000000-0000-4000-8000-000000000000");
-    }
-
-    #[test]
-    fn addresses_are_printed_as_java_prints_them() {
-        assert_eq!(java_address([127, 0, 0, 1].into()), "/127.0.0.1");
-        assert_eq!(java_address(std::net::Ipv6Addr::LOCALHOST.into()), "/0:0:0:0:0:0:0:1");
     }
 }

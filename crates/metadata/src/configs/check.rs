@@ -18,7 +18,7 @@ pub fn normalize(setting: &Setting, value: &str) -> Result<String, ConfigError> 
 }
 
 /// The words of a list value: split at commas with the blanks around them.
-pub(super) fn words(text: &str) -> Vec<&str> {
+pub(crate) fn words(text: &str) -> Vec<&str> {
     let text = text.trim();
     if text.is_empty() { Vec::new() } else { text.split(',').map(str::trim).collect() }
 }

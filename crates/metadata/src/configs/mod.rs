@@ -14,6 +14,7 @@ mod topic;
 use std::collections::BTreeMap;
 
 pub use check::normalize;
+pub(crate) use check::words;
 pub use describe::{Described, Synonym, describe, describe_all_brokers};
 pub(crate) use effective::with_source;
 pub use effective::{CleanupPolicy, CompressionType, Layers, TopicConfig, effective};

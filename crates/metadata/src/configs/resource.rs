@@ -6,6 +6,7 @@
 use super::check::{normalize, words};
 use super::effective::{Layers, effective};
 use super::{ConfigError, Dynamic, Kind, Resource, Values, find, synonyms};
+use crate::telemetry::Selectors;
 use crate::topic_name;
 
 /// Whether `settings` (everything that the resource would have) may stand. `layers.own` is not looked at.
@@ -132,22 +133,10 @@ fn client_metrics(name: &str, settings: &Values) -> Result<(), ConfigError> {
             "Invalid value {interval} for interval.ms, interval must be between 100 and 3600000 (1 hour)"
         )));
     }
-    const PARAMETERS: [&str; 6] = [
-        "client_instance_id",
-        "client_id",
-        "client_software_name",
-        "client_software_version",
-        "client_source_address",
-        "client_source_port",
-    ];
     let patterns = settings.get("match").map_or_else(Vec::new, |value| words(value));
-    let fits = |pattern: &&str| {
-        let parts: Vec<&str> = pattern.split('=').collect();
-        parts.len() == 2 && !parts[1].is_empty() && PARAMETERS.contains(&parts[0].trim())
-    };
-    match patterns.iter().find(|pattern| !fits(pattern)) {
-        Some(pattern) => Err(ConfigError::invalid(format!("Illegal client matching pattern: {pattern}"))),
-        None => Ok(()),
+    match Selectors::parse(&patterns) {
+        Ok(_) => Ok(()),
+        Err(pattern) => Err(ConfigError::invalid(format!("Illegal client matching pattern: {pattern}"))),
     }
 }
 

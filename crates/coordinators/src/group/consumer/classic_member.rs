@@ -31,7 +31,7 @@ use super::member::{Member, State};
 use super::protocol::{self, CONSUMER, Subscription};
 use crate::group::Context;
 use crate::group::classic::Step;
-use crate::group::join::{KNOWN_MEMBER_ID_VERSION, java_address};
+use crate::group::join::{KNOWN_MEMBER_ID_VERSION, java_host};
 #[cfg(test)]
 use crate::group::planted::Bug;
 use crate::group::protocols::common_protocols;
@@ -300,7 +300,7 @@ fn become_classic(member: &mut Member, context: &Context, request: &JoinGroupReq
     member.topics.clone_from(&subscription.topics);
     member.regex = Some(String::new());
     member.client_id.clone_from(&context.client_id);
-    member.client_host = java_address(context.client_address);
+    member.client_host = java_host(context.client_address);
     let protocols = request.protocols.iter().map(|offered| ClassicProtocol {
         name: offered.name.clone(),
         // The request's frame must not live as long as the member.

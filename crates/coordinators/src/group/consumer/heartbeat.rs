@@ -19,7 +19,7 @@ use super::limits::{Limit, cancel_all, set_limit, timer};
 use super::member::{LEAVING, LEAVING_FOR_NOW, Member, Owned};
 use super::{Consumers, Refusal, missing, record};
 use crate::group::classic::{ClassicGroup, Step};
-use crate::group::join::java_address;
+use crate::group::join::java_host;
 #[cfg(test)]
 use crate::group::planted::Bug;
 use crate::group::{CheckedHeartbeat, Context, Settings, classic, record as group_record};
@@ -284,7 +284,7 @@ fn update(member: &mut Member, context: &Context, request: &ConsumerGroupHeartbe
     }
     member.regex = request.subscribed_topic_regex.clone().or(member.regex.take());
     member.client_id = context.client_id.clone();
-    member.client_host = java_address(context.client_address);
+    member.client_host = java_host(context.client_address);
     member.classic = None;
 }
 
