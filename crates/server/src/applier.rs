@@ -14,6 +14,7 @@ use milena_metadata::configs::{self, Kind, Layers, Resource, TopicConfig};
 use milena_metadata::delta::{ChangedTopic, Changes, TopicChange};
 use milena_metadata::features::TRANSACTION_VERSION;
 use milena_metadata::image::{Image, Partition as PartitionState, Topic};
+use milena_metadata::telemetry::Subscriptions;
 use milena_partition::{CleanupPolicy, CompressionType, LogSettings, OpenError, Partition, TimestampType};
 use milena_protocol::{LeaderEpoch, TopicPartition, Uuid};
 use tokio::sync::mpsc;
@@ -73,6 +74,9 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes, o
     if changes.quotas {
         take_over_quotas(node, &image).await;
     }
+    if changes.configs.iter().any(|resource| resource.kind == Kind::ClientMetrics) {
+        take_over_subscriptions(node, &image).await;
+    }
     node.set_image(image);
     if let Some(groups) = groups {
         node.shards.lead(groups).await;
@@ -98,6 +102,13 @@ async fn take_over_quotas<W: World>(node: &Arc<Node<W>>, image: &Image) {
     let named = image.clone();
     let addresses = on_pool(&*node.world, move || quotas::resolved(&named)).await;
     node.quotas.set(image, &addresses);
+}
+
+/// Clients are asked for what the subscriptions say now. Their expressions are compiled first.
+async fn take_over_subscriptions<W: World>(node: &Arc<Node<W>>, image: &Image) {
+    let image = image.clone();
+    let subscriptions = on_pool(&*node.world, move || Subscriptions::new(&image)).await;
+    node.telemetry.set_subscriptions(subscriptions);
 }
 
 /// Looks once, at the start, for directories that the metadata does not know.

@@ -29,6 +29,7 @@ use crate::node::Node;
 use crate::pipeline::Pipeline;
 use crate::quotas::Measure;
 use crate::share;
+use crate::software::PeerSoftware;
 use crate::throttle::Throttle;
 use crate::world::World;
 
@@ -39,6 +40,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The listener that it came in by.
     pub listener: Arc<str>,
+    /// What the program at the other end is, as far as it said so.
+    pub software: PeerSoftware,
 }
 
 /// Serves a connection until it ends. Never panics whatever the peer sends.

@@ -1,4 +1,5 @@
-//! One match on the key of a request. What stands in [`SERVED`] is advertised and answered; nothing else is.
+//! One match on the key of a request. What stands in [`SERVED`] is answered, and advertised but for telemetry without a receiver;
+//! nothing else is.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::UnregisterBroker,
     ApiKey::DescribeTransactions,
     ApiKey::ListTransactions,
+    ApiKey::GetTelemetrySubscriptions,
+    ApiKey::PushTelemetry,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
@@ -403,6 +406,8 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
         ApiKey::DescribeProducers => serve_whole!(call, decoder, growing, api::describe_producers::describe_producers),
         ApiKey::DescribeTransactions => serve_parts!(call, decoder, growing, api::transactions::describe_transactions),
         ApiKey::ListTransactions => serve_whole!(call, decoder, growing, api::transactions::list_transactions),
+        ApiKey::GetTelemetrySubscriptions => serve!(call, decoder, api::telemetry::get_telemetry_subscriptions),
+        ApiKey::PushTelemetry => serve!(call, decoder, api::telemetry::push_telemetry),
         ApiKey::ListConfigResources => {
             serve_whole!(call, decoder, growing, api::config_resources::list_config_resources)
         }

@@ -46,10 +46,14 @@ pub(crate) async fn accept<W: World>(node: Arc<Node<W>>, name: Arc<str>, mut lis
             continue;
         };
         turn += 1;
-        let (task_node, peer) = (Arc::clone(&node), Peer { address, listener: Arc::clone(&name) });
+        let peer = Peer { address, listener: Arc::clone(&name), software: Default::default() };
+        let task_node = Arc::clone(&node);
         let task = async move {
             match task_node.world.adopt(accepted) {
-                Ok(stream) => connection::run(Arc::clone(&task_node), stream, peer).await,
+                Ok(stream) => {
+                    connection::run(Arc::clone(&task_node), stream, peer).await;
+                    task_node.telemetry.disconnected(address);
+                }
                 Err(error) => warn!(%error, "a connection was lost between accept and its core"),
             }
             drop(place);

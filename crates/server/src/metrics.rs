@@ -150,8 +150,29 @@ pub(crate) async fn told<W: World>(node: &Node<W>) -> String {
     let untold = topics::write(&mut text, &node.partitions, node.settings.metrics_partitions_max);
     topics::begin(&mut text, "milena_partitions_untold");
     let _ = writeln!(text, "milena_partitions_untold {untold}");
+    write_telemetry(&mut text, node);
     text.push_str(END);
     text
+}
+
+/// What clients push, and what they push it with.
+fn write_telemetry<W: World>(text: &mut String, node: &Node<W>) {
+    let told = node.telemetry.told();
+    let numbers = [
+        ("milena_telemetry_instances", told.instances as u64),
+        ("milena_telemetry_received_total", told.received),
+        ("milena_telemetry_series", told.series as u64),
+        ("milena_telemetry_untold_total", told.untold),
+    ];
+    for (name, number) in numbers {
+        topics::begin(text, name);
+        let _ = writeln!(text, "{name} {number}");
+    }
+    topics::begin(text, "milena_telemetry_refused_total");
+    for (error, count) in told.refused {
+        let _ = writeln!(text, "milena_telemetry_refused_total{{error=\"{error}\"}} {count}");
+    }
+    text.push_str(&told.text);
 }
 
 /// Who is over a quota.

@@ -29,6 +29,7 @@ use crate::sessions::Sessions;
 use crate::settings::{ListenerSettings, Settings};
 use crate::shards::{self, Shards};
 use crate::startup::{self, Opened, StartupError};
+use crate::telemetry::Telemetry;
 use crate::unflushed::{self, Unflushed};
 use crate::world::{Listener, Place, World, on_pool};
 use crate::{applier, broker, http, upkeep};
@@ -70,6 +71,8 @@ pub struct Node<W: World> {
     pub offenders: Offenders,
     /// What clients do, against their quotas.
     pub quotas: Quotas,
+    /// Clients that push their metrics, and these.
+    pub telemetry: Telemetry,
     /// Producer ids to give out.
     pub producer_ids: ProducerIds,
     /// Topics that are being created on demand.
@@ -193,6 +196,7 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
         metrics: Metrics::new(),
         offenders: Offenders::default(),
         quotas: Quotas::new(settings.quota_window),
+        telemetry: Telemetry::new(&settings),
         producer_ids: ProducerIds::default(),
         auto_creation: InFlight::default(),
         directory,

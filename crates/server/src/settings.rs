@@ -47,9 +47,16 @@ pub const OWN_KEYS: &[OwnKey] = &[
         default: "1000",
         doc: "Partitions that are told one by one in the metrics; those of further topics are only counted.",
     },
+    OwnKey {
+        name: "telemetry.series.max",
+        default: "10000",
+        doc: "Series of metrics that clients pushed (KIP-714) and that are told with the node's own; one client has at most a tenth of them. Only with metrics.listen are clients told that they may push; 0 keeps them from it.",
+    },
 ];
 /// Where data goes if nobody says.
 const DATA_DIR: &str = "milena-data";
+/// Series of clients' metrics if nobody says.
+const TELEMETRY_SERIES_MAX: usize = 10_000;
 /// Partitions with metrics of their own if nobody says.
 const METRICS_PARTITIONS_MAX: usize = 1000;
 
@@ -113,6 +120,10 @@ pub struct Settings {
     pub metrics_listen: Option<SocketAddr>,
     /// `metrics.partitions.max` (ours): partitions with metrics of their own.
     pub metrics_partitions_max: usize,
+    /// `telemetry.series.max` (ours): series of metrics that clients pushed; 0 takes none.
+    pub telemetry_series_max: usize,
+    /// `telemetry.max.bytes`: what the metrics of one push may take, compressed or not.
+    pub telemetry_bytes_max: usize,
     /// `broker.rack`
     pub rack: Option<String>,
     /// `socket.request.max.bytes`
@@ -247,6 +258,8 @@ impl Settings {
             listeners: listeners::listeners(&file, listeners::own_host)?,
             metrics_listen: file.get("metrics.listen").map(|value| address("metrics.listen", value)).transpose()?,
             metrics_partitions_max: own_number(&file, "metrics.partitions.max")?.unwrap_or(METRICS_PARTITIONS_MAX),
+            telemetry_series_max: own_number(&file, "telemetry.series.max")?.unwrap_or(TELEMETRY_SERIES_MAX),
+            telemetry_bytes_max: values.count("telemetry.max.bytes")?,
             rack: file.get("broker.rack").cloned(),
             request_bytes_max: values.count("socket.request.max.bytes")?,
             connection_idle_max: idle_max(&values)?,

@@ -41,6 +41,7 @@ pub(crate) async fn run<W: World>(node: Arc<Node<W>>, leftovers: Vec<PathBuf>) {
         }
         flush_aged(&node);
         node.quotas.forget_idle();
+        node.telemetry.forget_quiet();
         let (job_node, disk) = (Arc::clone(&node), node.world.disk());
         on_pool(&*node.world, move || job_node.directory.unlink_due(&disk, job_node.world.now())).await;
     }

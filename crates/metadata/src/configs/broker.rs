@@ -350,7 +350,7 @@ settings! { BROKER
     "ssl.truststore.location", Text, null, Medium, Any, PerBroker, NoEffect, Public, "Kept for compatibility: about TLS.";
     "ssl.truststore.password", Password, null, Medium, Any, PerBroker, NoEffect, Public, "Kept for compatibility: about TLS.";
     "ssl.truststore.type", Text, "JKS", Medium, Any, PerBroker, NoEffect, Public, "Kept for compatibility: about TLS.";
-    "telemetry.max.bytes", Int, "1048576", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility.";
+    "telemetry.max.bytes", Int, "1048576", Low, AtLeast(1), ReadOnly, Acts, Public, "Bytes of metrics that a client may push at a time, compressed or not.";
     "transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, "10000", Low, AtLeast(1), ReadOnly, Acts, Public, "How often transactions are looked for that were open for too long, in milliseconds.";
     "transaction.max.timeout.ms", Int, "900000", High, AtLeast(1), ReadOnly, Acts, Public, "The longest timeout that a transactional producer may ask for, in milliseconds.";
     "transaction.partition.verification.enable", Boolean, "true", Low, Any, ClusterWide, Acts, Public, "Whether the coordinator is asked before a transaction begins in a partition, also for producers that add partitions by a request of its own.";

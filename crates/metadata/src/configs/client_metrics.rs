@@ -6,7 +6,7 @@ use super::Setting;
 use super::table::settings;
 
 settings! { CLIENT_METRICS
-    "interval.ms", Int, "300000", Medium, Any, ClusterWide, NoEffect, Public, "Time between a client's reports, in milliseconds.";
-    "match", List, "", Medium, Words { known: &[], empty: true }, ClusterWide, NoEffect, Public, "Which clients: name=pattern pairs between commas.";
-    "metrics", List, "", Medium, Words { known: &[], empty: true }, ClusterWide, NoEffect, Public, "Prefixes of the metrics to report.";
+    "interval.ms", Int, "300000", Medium, Any, ClusterWide, Acts, Public, "Time between a client's reports, in milliseconds.";
+    "match", List, "", Medium, Words { known: &[], empty: true }, ClusterWide, Acts, Public, "Which clients: name=pattern pairs between commas.";
+    "metrics", List, "", Medium, Words { known: &[], empty: true }, ClusterWide, Acts, Public, "Prefixes of the metrics to report.";
 }

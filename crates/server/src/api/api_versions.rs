@@ -8,19 +8,23 @@ use milena_protocol::{ApiKey, ErrorCode};
 use crate::dispatch::{Call, SERVED};
 use crate::world::World;
 
-/// Answers with every served API, and with the features from version 3 on.
+/// Answers with every served API, those of telemetry only where metrics are taken, and with the features from version 3 on.
 pub async fn api_versions<W: World>(call: &Call<'_, W>, request: ApiVersionsRequest) -> ApiVersionsResponse {
     let named = is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version);
     if call.version() >= 3 && !named {
         return ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.number(), ..Default::default() };
     }
+    call.peer.software.said(&request.client_software_name, &request.client_software_version);
     let image = call.node.image();
     // Trap 5: clients before version 4 cannot read a lowest level of 0.
     let supported = features::supported().filter(|feature| call.version() >= 4 || feature.supported.min > 0);
     let of_image = image.features().iter().map(|(name, level)| (name.as_str(), *level));
     let finalized = of_image.chain([(KRAFT_VERSION, call.node.kraft_version)]).filter(|(_, level)| *level > 0);
+    // Trap 8: who asks all the same is answered, but nothing comes of it.
+    let takes_metrics = call.node.telemetry.has_receiver();
+    let served = SERVED.iter().filter(|key| takes_metrics || !is_telemetry(**key));
     ApiVersionsResponse {
-        api_keys: SERVED.iter().map(|key| advertised(*key)).collect(),
+        api_keys: served.map(|key| advertised(*key)).collect(),
         supported_features: supported
             .map(|feature| SupportedFeatureKey {
                 name: feature.name.to_owned(),
@@ -54,6 +58,10 @@ pub fn unsupported_version() -> ApiVersionsResponse {
 fn advertised(key: ApiKey) -> ApiVersion {
     let min_version = if key == ApiKey::Produce { 0 } else { key.oldest() };
     ApiVersion { api_key: key as i16, min_version, max_version: key.newest() }
+}
+
+fn is_telemetry(key: ApiKey) -> bool {
+    matches!(key, ApiKey::GetTelemetrySubscriptions | ApiKey::PushTelemetry)
 }
 
 /// Letters and digits, with dashes and dots between them (`ApiVersionsRequest.isValid`).

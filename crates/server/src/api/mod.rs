@@ -33,6 +33,7 @@ pub mod produce;
 pub mod quorum;
 pub mod reassignments;
 mod repeated;
+pub mod telemetry;
 pub mod topics;
 pub mod transactions;
 pub mod txn_offset_commit;

@@ -91,6 +91,21 @@ pub const METRICS: &[MetricInfo] = {
             &["share"],
             "Memory that requests take, by share of memory.request.bytes: frames, answers, work.",
         ),
+        metric("milena_telemetry_instances", Gauge, &[], "Clients that asked which of their metrics are wanted."),
+        metric("milena_telemetry_received_total", Counter, &[], "Pushes of clients whose metrics were received."),
+        metric(
+            "milena_telemetry_refused_total",
+            Counter,
+            &["error"],
+            "Requests about clients' metrics that were refused, by error.",
+        ),
+        metric("milena_telemetry_series", Gauge, &[], "Series of clients' metrics that are told here."),
+        metric(
+            "milena_telemetry_untold_total",
+            Counter,
+            &[],
+            "Values in them that are not told: no room (telemetry.series.max), no sound name, or a histogram.",
+        ),
         metric(
             "milena_throttled_seconds_total",
             Counter,

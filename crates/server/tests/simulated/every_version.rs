@@ -373,6 +373,12 @@ async fn ask_about_settings(asker: &mut Asker) {
         .await;
 }
 
+async fn ask_about_telemetry(asker: &mut Asker) {
+    let client_instance_id = Uuid([7; 16]);
+    asker.every_version(|_, _| GetTelemetrySubscriptionsRequest { client_instance_id }).await;
+    asker.every_version(|_, _| PushTelemetryRequest { client_instance_id, ..Default::default() }).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_advertised_version_answers_a_real_request() {
     let network = Arc::new(Network::default());
@@ -393,6 +399,7 @@ async fn every_advertised_version_answers_a_real_request() {
     ask_about_the_cluster(&mut asker).await;
     ask_about_settings(&mut asker).await;
     ask_about_quotas(&mut asker).await;
+    ask_about_telemetry(&mut asker).await;
     let served: BTreeSet<ApiKey> = SERVED.iter().copied().collect();
     assert_eq!(asker.asked, served, "every API is asked, and no other answers");
     running.stop().await;

@@ -19,6 +19,7 @@ mod offline;
 mod pipelining;
 mod quotas;
 mod seam;
+mod telemetry;
 mod transactions;
 mod unflushed;
 mod unregistered;
