@@ -49,7 +49,8 @@ impl Compression {
         }
     }
 
-    fn pack(self, plain: &[u8]) -> Vec<u8> {
+    /// Those bytes, packed.
+    pub(crate) fn pack(self, plain: &[u8]) -> Vec<u8> {
         let packed = match self {
             Compression::None => Ok(plain.to_vec()),
             Compression::Gzip => {

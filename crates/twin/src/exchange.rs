@@ -244,16 +244,21 @@ impl Exchange {
 
     /// Asks on a connection of its own, without a word in the transcript; `None` when there is no readable answer.
     pub fn quietly<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
-        const QUIET: &str = "quiet";
-        let back = std::mem::replace(&mut self.current, QUIET);
+        let back = std::mem::replace(&mut self.current, "quiet");
+        let answer = self.quietly_here(version, request);
+        self.current = back;
+        answer
+    }
+
+    /// The same on the connection that is used now, where nothing may be waited for.
+    pub fn quietly_here<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
         let frame = joined(&request_frame(request, version, 1, Some(CLIENT_ID)).expect("a scenario says what it can"));
         self.send_bytes(&frame);
-        let received = self.connections.get_mut(QUIET).map(|open| open.connection.receive(self.limits.0));
-        self.current = back;
+        let received = self.connections.get_mut(self.current).map(|open| open.connection.receive(self.limits.0));
         match received {
             Some(Received::Frame(frame)) => decode_response::<R>(frame, version).ok().map(|(_, response)| response),
             _ => {
-                self.connections.remove(QUIET);
+                self.connections.remove(self.current);
                 None
             }
         }

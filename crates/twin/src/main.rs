@@ -9,15 +9,15 @@ use milena_twin::{Brokers, Profile, Recorded, Report, oracles, record, replay, r
 const USAGE: &str = "usage:
   milena-twin list
   milena-twin replay --bootstrap HOST:PORT [--timed HOST:PORT] [--former HOST:PORT]
-          [--raised HOST:PORT] [FILTER]
+          [--raised HOST:PORT] [--telemetry HOST:PORT] [FILTER]
                                                       compare brokers with the transcripts
   milena-twin replay --oracle [FILTER]                compare a fresh Kafka with them: are they steady?
   milena-twin record [FILTER]                         start Kafka and write the transcripts anew
   milena-twin oracle                                  start Kafka and keep it until stdin ends
 FILTER is part of a scenario's name. A broker must have been started with crates/twin/broker.properties, the timed one
 with crates/twin/timed.properties as well, the former one and the raised one on directories that have
-crates/twin/former.checkpoint for their bootstrap.checkpoint; without them, the scenarios under timed/, former/ and raised/
-are left out.";
+crates/twin/former.checkpoint for their bootstrap.checkpoint, the telemetry one with crates/twin/telemetry.properties as
+well; the scenarios of those that are not named are left out.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -71,6 +71,7 @@ fn brokers<'a, 'b>(words: &'b [&'a str]) -> Result<(Brokers, &'b [&'a str]), Str
             "--timed" => Profile::Timed,
             "--former" => Profile::Former,
             "--raised" => Profile::Raised,
+            "--telemetry" => Profile::Telemetry,
             _ => break,
         };
         (brokers, rest) = (brokers.with(profile, resolve(address)?), left);

@@ -84,10 +84,20 @@ impl Jars {
         Ok(output.split_whitespace().next().unwrap_or_default().to_owned())
     }
 
-    fn java(&self) -> Command {
+    /// Java with Kafka's classes, and those in another folder.
+    fn java(&self, more: &Path) -> Command {
         let mut java = Command::new("java");
-        java.args([HEAP, "-XX:TieredStopAtLevel=1", "-cp"]).arg(self.folder.join("*"));
+        let classes = format!("{}:{}", self.folder.join("*").display(), more.display());
+        java.args([HEAP, "-XX:TieredStopAtLevel=1", "-cp", &classes]);
         java
+    }
+
+    /// Compiles the plug-in that takes metrics of clients.
+    fn compile_receiver(&self, into: &Path) -> Result<(), OracleError> {
+        let mut compiler = Command::new("javac");
+        compiler.arg("-cp").arg(self.folder.join("*")).arg("-d").arg(into);
+        compiler.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle/Receiver.java"));
+        run(compiler, "compiling the receiver of metrics").map(drop)
     }
 }
 
@@ -116,7 +126,11 @@ impl Oracle {
         let config = directory.path().join("server.properties");
         fs::write(&config, properties(profile, directory.path(), broker, controller))
             .map_err(io_error("writing settings"))?;
-        let mut format = jars.java();
+        let classes = directory.path().join("classes");
+        if profile == Profile::Telemetry {
+            jars.compile_receiver(&classes)?;
+        }
+        let mut format = jars.java(&classes);
         format.args(["kafka.tools.StorageTool", "format", "--standalone", "-t", "AAAAAAAAAAAAAAAAAAAABg", "-c"]);
         format.arg(&config);
         if profile.is_made_formerly() {
@@ -125,7 +139,7 @@ impl Oracle {
         run(format, "formatting")?;
         let log = File::create(directory.path().join("log")).map_err(io_error("making a log"))?;
         let errors = log.try_clone().map_err(io_error("making a log"))?;
-        let mut start = jars.java();
+        let mut start = jars.java(&classes);
         start.arg("kafka.Kafka").arg(&config).stdin(Stdio::null()).stdout(log).stderr(errors);
         let kafka = start.spawn().map_err(io_error("starting java"))?;
         let mut oracle = Oracle { kafka, address, directory };

@@ -17,6 +17,8 @@ pub enum Profile {
     Former,
     /// Made as the former one; its features are turned up and down.
     Raised,
+    /// The usual one with `telemetry.properties`: it takes metrics of clients.
+    Telemetry,
 }
 
 /// Features below their present levels: groups that the broker assigns are off, and producers keep their epochs.
@@ -28,7 +30,8 @@ pub const FORMER_CHECKPOINT: &[u8] = include_bytes!("../former.checkpoint");
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Profile; 4] = [Profile::Usual, Profile::Timed, Profile::Former, Profile::Raised];
+    pub const ALL: [Profile; 5] =
+        [Profile::Usual, Profile::Timed, Profile::Former, Profile::Raised, Profile::Telemetry];
 
     /// Whether its first records are [`FORMER_CHECKPOINT`].
     pub fn is_made_formerly(self) -> bool {
@@ -40,6 +43,7 @@ impl Profile {
         let more = match self {
             Profile::Usual | Profile::Former | Profile::Raised => "",
             Profile::Timed => include_str!("../timed.properties"),
+            Profile::Telemetry => include_str!("../telemetry.properties"),
         };
         let lines = BROKER_PROPERTIES.lines().chain(more.lines());
         lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='))
@@ -57,6 +61,8 @@ pub struct Brokers {
     pub former: Option<SocketAddr>,
     /// Of [`Profile::Raised`].
     pub raised: Option<SocketAddr>,
+    /// Of [`Profile::Telemetry`].
+    pub telemetry: Option<SocketAddr>,
 }
 
 impl Brokers {
@@ -67,6 +73,7 @@ impl Brokers {
             Profile::Timed => self.timed,
             Profile::Former => self.former,
             Profile::Raised => self.raised,
+            Profile::Telemetry => self.telemetry,
         }
     }
 
@@ -77,12 +84,13 @@ impl Brokers {
             Profile::Timed => self.timed = Some(address),
             Profile::Former => self.former = Some(address),
             Profile::Raised => self.raised = Some(address),
+            Profile::Telemetry => self.telemetry = Some(address),
         }
         self
     }
 
     /// All that are there.
     pub fn all(&self) -> impl Iterator<Item = SocketAddr> {
-        [self.usual, self.timed, self.former, self.raised].into_iter().flatten()
+        [self.usual, self.timed, self.former, self.raised, self.telemetry].into_iter().flatten()
     }
 }

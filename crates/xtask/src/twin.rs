@@ -12,6 +12,8 @@ use std::process::Command;
 
 /// What every broker of a comparison is given, and what the second one is given besides.
 const SETTINGS: [&str; 2] = ["crates/twin/broker.properties", "crates/twin/timed.properties"];
+/// What the one that takes metrics of clients is given.
+const TELEMETRY_SETTINGS: [&str; 2] = [SETTINGS[0], "crates/twin/telemetry.properties"];
 
 pub(crate) fn twin(arguments: &[&str]) -> Result<(), String> {
     let root = repository::root();
@@ -27,10 +29,12 @@ pub(crate) fn twin(arguments: &[&str]) -> Result<(), String> {
     let timed = start("twin/timed", &SETTINGS, None)?;
     let former = start("twin/former", &SETTINGS[..1], Some(FORMER_CHECKPOINT))?;
     let raised = start("twin/raised", &SETTINGS[..1], Some(FORMER_CHECKPOINT))?;
+    let telemetry = start("twin/telemetry", &TELEMETRY_SETTINGS, None)?;
     counts::announce("twin");
     let mut sum = None;
     command.args(["replay", "--bootstrap", &usual.address, "--timed", &timed.address]);
     command.args(["--former", &former.address, "--raised", &raised.address]);
+    command.args(["--telemetry", &telemetry.address]);
     let replay = command.args(filter);
     let outcome = shell::watch(replay, |line| sum = scenarios(line).or(sum));
     let (same, all) = sum.unwrap_or((0, 1));
@@ -39,6 +43,7 @@ pub(crate) fn twin(arguments: &[&str]) -> Result<(), String> {
     timed.stop()?;
     former.stop()?;
     raised.stop()?;
+    telemetry.stop()?;
     outcome
 }
 

@@ -67,7 +67,7 @@ const BROKER_LOGGER: i8 = 8;
 const GROUP: i8 = 32;
 
 pub(super) const SET: i8 = 0;
-const DELETE: i8 = 1;
+pub(super) const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 

@@ -28,6 +28,7 @@ mod produce;
 mod producer_ids;
 mod raised;
 mod requests;
+mod telemetry;
 mod timed;
 mod timed_logs;
 mod topics;
@@ -61,8 +62,10 @@ impl Scenario {
     /// The broker that it is played on.
     pub fn profile(&self) -> Profile {
         let is_one_of = |scenarios: &[Scenario]| scenarios.iter().any(|scenario| scenario.name == self.name);
-        if is_one_of(timed::SCENARIOS) || is_one_of(timed_logs::SCENARIOS) {
+        if [timed::SCENARIOS, timed_logs::SCENARIOS, telemetry::WITHOUT_RECEIVER].into_iter().any(is_one_of) {
             Profile::Timed
+        } else if is_one_of(telemetry::SCENARIOS) {
+            Profile::Telemetry
         } else if is_one_of(former::SCENARIOS) {
             Profile::Former
         } else if is_one_of(raised::SCENARIOS) {
@@ -72,9 +75,10 @@ impl Scenario {
         }
     }
 
-    /// Whether it is about a broker that nobody has asked anything yet, and so is played alone before the others.
+    /// Whether it is played alone before the others: it is about a broker that nobody has asked anything yet, or would
+    /// disturb others of its kind.
     pub(crate) fn plays_first(&self) -> bool {
-        first::SCENARIOS.iter().any(|first| first.name == self.name)
+        first::SCENARIOS.iter().chain(telemetry::SCENARIOS).any(|first| first.name == self.name)
     }
 }
 
@@ -123,6 +127,8 @@ const AREAS: &[&[Scenario]] = &[
     exhausted_epochs::SCENARIOS,
     group_generations::SCENARIOS,
     group_instances::SCENARIOS,
+    telemetry::SCENARIOS,
+    telemetry::WITHOUT_RECEIVER,
 ];
 
 /// Every scenario.
