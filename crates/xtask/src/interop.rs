@@ -7,12 +7,15 @@ use crate::counts;
 use crate::node::{self, Node, Plan};
 use crate::repository;
 use crate::shell;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 /// Tells a client that the node is ours: it may be killed.
 const MAY_BE_KILLED: &str = "BROKER_MAY_BE_KILLED";
 /// A client that writes this line wants the node killed with -9 and started again, while it goes on.
 const KILL: &str = "kill the broker";
+/// Tells a client where our node tells its metrics.
+const METRICS: &str = "BROKER_METRICS";
 
 const SHARED_SETTINGS: [&str; 7] = [
     "num.partitions=3",
@@ -67,17 +70,21 @@ enum Broker {
     Own {
         plan: Plan,
         node: Option<Node>,
+        /// Where it tells its metrics.
+        metrics: SocketAddr,
     },
 }
 
 impl Broker {
     fn start(settings: Vec<String>) -> Result<Broker, String> {
         node::build()?;
-        let mut plan = settings.into_iter().fold(Plan::fresh(&folder())?, Plan::option);
+        let metrics = free_address().map_err(|error| format!("no free port: {error}"))?;
+        let plan = Plan::fresh(&folder())?.option(format!("metrics.listen={metrics}"));
+        let mut plan = settings.into_iter().fold(plan, Plan::option);
         let node = Node::start(&plan)?;
         // Clients know the address, so that whoever takes the node's place must have it too.
         plan.listen.clone_from(&node.address);
-        Ok(Broker::Own { plan, node: Some(node) })
+        Ok(Broker::Own { plan, node: Some(node), metrics })
     }
 
     fn address(&self) -> &str {
@@ -89,7 +96,7 @@ impl Broker {
 
     /// kill -9, and another one in its place: the same port, the same data.
     fn restart(&mut self) -> Result<(), String> {
-        let Broker::Own { plan, node } = self else { return Err("only our own node can be killed".to_owned()) };
+        let Broker::Own { plan, node, .. } = self else { return Err("only our own node can be killed".to_owned()) };
         node.take().ok_or("the server did not come back")?.kill()?;
         let started = Node::start(plan)?;
         println!("the server was killed, and is ready again after {} ms", started.ready_after.as_millis());
@@ -103,6 +110,11 @@ impl Broker {
             Broker::Own { node: None, .. } | Broker::Given(_) => Ok(()),
         }
     }
+}
+
+/// An address that nobody listens on. The node has it for good, also when it is killed and comes back.
+fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 /// The settings of a client's own node, `key=value` a line with remarks behind `#`; or of the node that the others share.
@@ -152,8 +164,8 @@ fn run_client(root: &Path, client: &str, broker: &mut Broker) -> Result<(), Stri
     let script = format!("interop/{client}/run");
     let mut command = shell::command(root, "bash", &[&script, broker.address()]);
     command.env("CACHE", cache());
-    if matches!(broker, Broker::Own { .. }) {
-        command.env(MAY_BE_KILLED, "yes");
+    if let Broker::Own { metrics, .. } = broker {
+        command.env(MAY_BE_KILLED, "yes").env(METRICS, metrics.to_string());
     }
     let (mut result, mut restarts) = (None, Ok(()));
     let outcome = shell::watch(&mut command, |line| {
