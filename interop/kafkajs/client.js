@@ -23,7 +23,7 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
 const BOOTSTRAP = process.argv[2]
 const PARTITIONS = 3
 const BASE_TIME = 1_700_000_000_000
-const retry = { initialRetryTime: 100, maxRetryTime: 500, retries: 100 }
+const retry = { initialRetryTime: 100, maxRetryTime: 500, retries: 200 }
 const kafka = new Kafka({ clientId: 'kafkajs', brokers: [BOOTSTRAP], logLevel: logLevel.NOTHING, retry })
 const admin = kafka.admin()
 
@@ -90,7 +90,7 @@ class Member {
 
   /** Waits for exactly `count` records; one more is a fault, too. */
   async read(count) {
-    await eventually(() => this.crash ?? this.records.length >= count, `${count} records; there are ${this.records.length}`, 60)
+    await eventually(() => this.crash ?? this.records.length >= count, `${count} records`, 60)
     if (this.crash) throw this.crash
     await sleep(100)
     equal(this.records.length, count, 'records read')

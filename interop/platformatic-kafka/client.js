@@ -25,7 +25,7 @@ const BASE_TIME = 1_700_000_000_000n
 /** Groups of the clients' protocol, and of the brokers'. */
 const CLASSIC = { sessionTimeout: 6000, rebalanceTimeout: 10_000, heartbeatInterval: 200 }
 const CONSUMER = { groupProtocol: 'consumer' }
-const base = { clientId: 'platformatic', bootstrapBrokers: [BOOTSTRAP], retries: 100, retryDelay: 50 }
+const base = { clientId: 'platformatic', bootstrapBrokers: [BOOTSTRAP], retries: 600, retryDelay: 50 }
 const admin = new Admin(base)
 
 async function create(partitions = PARTITIONS, configs = {}, topic = fresh('platformatic')) {
@@ -90,7 +90,7 @@ class Member {
 
   /** Waits for exactly `count` records; one more is a fault, too. */
   async read(count) {
-    await eventually(() => this.fault ?? this.records.length >= count, `${count} records; there are ${this.records.length}`, 60)
+    await eventually(() => this.fault ?? this.records.length >= count, `${count} records`, 60)
     if (this.fault) throw this.fault
     await sleep(100)
     equal(this.records.length, count, 'records read')
