@@ -4,7 +4,7 @@ const { Kafka, logLevel } = require('kafkajs')
 
 const [bootstrap, topic, groupId] = process.argv.slice(2)
 const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.NOTHING })
-const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 200, maxWaitTimeInMs: 100 })
+const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 200, maxWaitTimeInMs: 50 })
 
 async function live() {
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => process.send(payload.memberAssignment[topic]))

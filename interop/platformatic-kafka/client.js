@@ -71,7 +71,7 @@ class Member {
     const member = new Member()
     member.topic = topic
     member.records = []
-    const options = { ...base, groupId: group, deserializers: stringDeserializers, maxWaitTime: 100, ...settings }
+    const options = { ...base, groupId: group, deserializers: stringDeserializers, maxWaitTime: 50, ...settings }
     member.consumer = new Consumer(options)
     const where = { mode: 'committed', fallbackMode: 'earliest', autocommit: false }
     member.stream = await member.consumer.consume({ topics: [topic], ...where, ...reading })

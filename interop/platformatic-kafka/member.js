@@ -8,7 +8,7 @@ const consumer = new Consumer({
   bootstrapBrokers: [bootstrap],
   retries: 100,
   retryDelay: 50,
-  maxWaitTime: 100,
+  maxWaitTime: 50,
   ...JSON.parse(settings),
 })
 
