@@ -68,7 +68,8 @@ impl Series {
         self.untold
     }
 
-    /// Takes the metrics of a push, all or nothing.
+    /// Takes the metrics of a push, all or nothing, but no more values than there may be series: each has labels to be made,
+    /// and those of its resource may be long.
     pub(super) fn add(
         &mut self,
         now: Millis,
@@ -82,10 +83,11 @@ impl Series {
             self.forget_quiet(now);
         }
         let forgotten_at = now + KEPT_MIN.max(Millis(INTERVALS * i64::from(interval_ms)));
+        let mut left = self.series_max;
         let unread = otlp::read(metrics, &mut |point| {
-            if !self.add_point(client, forgotten_at, point) {
-                self.untold += 1;
-            }
+            let is_taken = left > 0 && self.add_point(client, forgotten_at, point);
+            left = left.saturating_sub(1);
+            self.untold += u64::from(!is_taken);
         })?;
         self.untold += unread as u64;
         Ok(())
@@ -346,6 +348,14 @@ mod tests {
             }
         }
         assert!((40..60).contains(&series.len()), "{}", series.len());
+    }
+
+    #[test]
+    fn no_more_values_are_looked_at_than_there_may_be_series() {
+        let mut series = Series::new(20);
+        let all: Vec<u8> = (0..30).flat_map(|value| metrics("x", 5, "a", f64::from(value))).collect();
+        add(&mut series, 0, 1, &all);
+        assert_eq!((told(&series, 0), series.untold()), (vec!["client_x c1 a 19.0".to_owned()], 10));
     }
 
     #[test]
