@@ -8,6 +8,7 @@ mod docs;
 mod format;
 mod group;
 mod produce;
+mod quota;
 pub(crate) mod server;
 mod topic;
 mod transaction;
@@ -42,6 +43,9 @@ pub(crate) enum Command {
     /// Show and change settings
     #[command(subcommand)]
     Config(config::Command),
+    /// Show and change quotas of clients
+    #[command(subcommand)]
+    Quota(quota::Command),
     /// Print settings, metrics and APIs of this binary
     Docs(docs::Arguments),
     /// Print a script with which a shell completes commands, and names of topics and groups
@@ -79,6 +83,7 @@ pub(crate) async fn run(command: Command, target: &Target, output: &Output) -> R
         Command::Group(command) => group::run(command, target, output).await,
         Command::Transaction(command) => transaction::run(command, target, output).await,
         Command::Config(command) => config::run(command, target, output).await,
+        Command::Quota(command) => quota::run(command, target, output).await,
         Command::Docs(arguments) => docs::run(&arguments, output),
         Command::Completions(arguments) => completions::run(&arguments, output),
         Command::Bench(command) => bench::run(command, target, output).await,

@@ -1,11 +1,14 @@
 //! What a shell offers when somebody presses Tab: commands and options from the command line's definition, names of topics,
 //! groups and transactional ids from the cluster that the line typed so far is about.
 
+mod bash;
+
 use std::ffi::OsStr;
 use std::time::Duration;
 
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::env::{Elvish, Fish, Powershell, Shells, Zsh};
 use milena_client::Admin;
 use milena_client::admin::TransactionFilter;
 
@@ -14,9 +17,12 @@ use crate::connect::Target;
 /// Set by the scripts of `milena completions`: which shell asks.
 pub(crate) const VARIABLE: &str = "MILENA_COMPLETE";
 
+/// The shells that can ask.
+pub(crate) const SHELLS: Shells<'static> = Shells(&[&bash::Bash, &Elvish, &Fish, &Powershell, &Zsh]);
+
 /// Answers a shell and ends the process, if it is a shell that asks.
 pub(crate) fn answer(command: fn() -> clap::Command) {
-    CompleteEnv::with_factory(command).var(VARIABLE).complete();
+    CompleteEnv::with_factory(command).var(VARIABLE).shells(SHELLS).complete();
 }
 
 /// Names of topics; those that the cluster keeps for itself only once an underscore is typed.
@@ -54,7 +60,8 @@ fn candidates(typed: &OsStr, names: impl Iterator<Item = String>) -> Vec<Complet
 
 /// The cluster's answer, if there is one soon. A shell has no place for an error: it offers nothing then.
 fn ask<T>(question: impl AsyncFnOnce(Admin) -> Result<T, milena_client::Error>) -> Option<T> {
-    let target = Target { bootstrap: bootstrap(std::env::args().skip_while(|word| word != "--")) };
+    let words = bash::line().unwrap_or_else(|| std::env::args().skip_while(|word| word != "--").collect());
+    let target = Target { bootstrap: bootstrap(words.into_iter()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async {
         let answered = async {

@@ -2,7 +2,9 @@
 
 mod server;
 
-use server::{Server, failure, milena, stdout};
+use std::process::{Command, Stdio};
+
+use server::{Server, failure, milena, stdout, with_input};
 
 /// What is offered for the last of these words.
 fn offered(words: &[&str]) -> Vec<String> {
@@ -30,6 +32,39 @@ fn commands_and_names_that_the_cluster_has_are_offered() {
     assert_eq!(asked(&["consume", "payments", "--group", "a"]), ["audit"]);
     assert_eq!(asked(&["transaction", "describe", "t"]), ["till-7"]);
     assert_eq!(asked(&["topic", "create", "user"]), [""; 0], "a new name is nobody's yet");
+}
+
+/// The words of a line once bash has completed it: Tab is pressed behind each.
+fn completed_by_bash(lines: &[String]) -> Vec<String> {
+    // The command itself is not run: its words are shown.
+    let shown = "milena() { printf '<%s>' \"$@\"; echo; }";
+    let milena = env!("CARGO_BIN_EXE_milena");
+    let lines: String = lines.iter().map(|line| format!("{line}\t\n")).collect();
+    let typed = format!("source <('{milena}' completions bash)\n{shown}\n{lines}exit\n");
+    let mut bash = Command::new("bash");
+    let output = with_input(bash.args(["--norc", "-i"]).stderr(Stdio::null()), &typed);
+    stdout(&output).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_a_line_with_a_port() {
+    let server = Server::start();
+    server.run(&["topic", "create", "user-events"]);
+    stdout(&server.run_with(&["produce", "user-events", "--transactional-id", "till:7"], "v\n"));
+    let broker = &server.address;
+    let lines = [
+        format!("milena -b {broker} consume us"),
+        format!("milena --bootstrap={broker} consume 'us"),
+        format!("milena transaction describe -b {broker} till:"),
+        format!("milena -b {broker} cons"),
+    ];
+    let expected = [
+        format!("<-b><{broker}><consume><user-events>"),
+        format!("<--bootstrap={broker}><consume><user-events>"),
+        format!("<transaction><describe><-b><{broker}><till:7>"),
+        format!("<-b><{broker}><consume>"),
+    ];
+    assert_eq!(completed_by_bash(&lines), expected);
 }
 
 #[test]

@@ -93,6 +93,29 @@ fn refusal(output: &Output) -> (i32, String) {
 }
 
 #[test]
+fn quotas_are_set_by_kafkas_script() {
+    let node = Node::start();
+    let configs = |arguments: &[&str]| node.run("kafka-configs.sh", arguments);
+    let rate = ["--alter", "--add-config", "producer_byte_rate=1024,request_percentage=50"];
+    configs(&[&rate[..], &["--entity-type", "clients", "--entity-default"]].concat());
+    configs(
+        &[&rate[..], &["--entity-type=users", "--entity-name=ann", "--entity-type=clients", "--entity-name=till"]]
+            .concat(),
+    );
+    configs(&["--alter", "--ip-defaults", "--add-config", "connection_creation_rate=9"]);
+    let all = configs(&["--describe", "--entity-type", "clients"]);
+    assert!(all.contains("any client-id") && all.contains("producer_byte_rate=1024"), "{all}");
+    assert!(all.contains("client-id till, user ann") && all.contains("any ip"), "{all}");
+    let one = configs(&["--describe", "--user", "ann", "--client", "till"]);
+    assert!(one.contains("client-id till, user ann") && !one.contains("any"), "{one}");
+    configs(&["--alter", "--client-defaults", "--delete-config", "producer_byte_rate,request_percentage"]);
+    assert!(!configs(&["--describe", "--client-defaults"]).contains("any client-id"));
+    for unfinished in [&["--alter", "--entity-type", "clients"][..], &["--describe", "--entity-type", "topics"]] {
+        assert_eq!(refusal(&node.run_with("kafka-configs.sh", unfinished, "")).0, 1);
+    }
+}
+
+#[test]
 fn a_user_of_kafkas_scripts_gets_along() {
     let node = Node::start();
     let create =
@@ -191,7 +214,18 @@ fn a_user_of_kafkas_script_for_transactions_gets_along() {
 fn what_a_script_does_not_do_is_refused_plainly() {
     for (name, arguments) in [
         ("kafka-topics.sh", &["--create", "--topic", "t", "--replica-assignment", "1:2"][..]),
-        ("kafka-configs.sh", &["--describe", "--entity-type", "users", "--bootstrap-server", "127.0.0.1:1"]),
+        (
+            "kafka-configs.sh",
+            &[
+                "--describe",
+                "--entity-type",
+                "client-metrics",
+                "--entity-name",
+                "m",
+                "--bootstrap-server",
+                "127.0.0.1:1",
+            ],
+        ),
         ("kafka-consumer-groups.sh", &["--describe", "--state"]),
         ("kafka-console-producer.sh", &["--topic", "t", "--producer-property", "a=b"]),
         ("kafka-console-consumer.sh", &["--topic", "t", "--property", "print.timestamp=true"]),

@@ -1,9 +1,10 @@
-//! Looks after a cluster: topics, settings, groups, offsets, transactions. Each function is one request of the protocol, or the
+//! Looks after a cluster: topics, settings, quotas, groups, offsets, transactions. Each function is one request of the protocol, or the
 //! few that belong together, tried again where that can help.
 
 mod configs;
 mod groups;
 mod offsets;
+mod quotas;
 mod topics;
 mod transactions;
 
@@ -16,6 +17,7 @@ pub(crate) use groups::assigned_partitions;
 pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub use offsets::{CommittedOffset, Committer, FoundOffset, OffsetSpec};
 pub(crate) use offsets::{by_topic, commit_group_offsets, fetch_group_offsets, find_offset};
+pub use quotas::{Quota, QuotaEntity};
 pub use topics::NewTopic;
 pub use transactions::{
     HangingTransaction, PartitionProducer, TransactionDescription, TransactionFilter, TransactionListing,

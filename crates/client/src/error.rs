@@ -45,6 +45,14 @@ pub enum Error {
         /// The broker's own words.
         message: Option<String>,
     },
+    /// A quota forbids it for now (KIP-599).
+    #[error("{what}: {} (the quota allows it in {:.1} s)", ErrorCode::ThrottlingQuotaExceeded, wait.as_secs_f64())]
+    Throttled {
+        /// What was refused, named for people.
+        what: String,
+        /// For how long the broker reads no more from this client.
+        wait: Duration,
+    },
     /// The time for an operation and its retries is up.
     #[error("gave up after {:.1} s: {last}", after.as_secs_f64())]
     Deadline {
@@ -131,6 +139,7 @@ impl Error {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Error::Refused { code, .. } => Some(*code),
+            Error::Throttled { .. } => Some(ErrorCode::ThrottlingQuotaExceeded),
             Error::Deadline { last, .. } => last.code(),
             Error::TransactionFailed { cause } | Error::ProducerFailed { cause } => cause.code(),
             _ => None,
@@ -163,10 +172,9 @@ impl Error {
     /// Whether the same operation may succeed a little later.
     pub fn is_retriable(&self) -> bool {
         match self {
-            Error::NoBroker { .. } => true,
+            Error::NoBroker { .. } | Error::Throttled { .. } | Error::Missing { .. } => true,
             Error::Transport(transport) => transport.is_retriable(),
             Error::Refused { code, .. } => code.is_retriable(),
-            Error::Missing { .. } => true,
             Error::Unreached { .. }
             | Error::Deadline { .. }
             | Error::Batch { .. }

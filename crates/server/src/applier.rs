@@ -24,7 +24,6 @@ use self::offline::Offline;
 use crate::directory;
 use crate::node::{Node, in_parts};
 use crate::partitions::Replica;
-use crate::quotas;
 use crate::shards::transactions::level;
 use crate::shards::{self, GROUPS_TOPIC, Led, TRANSACTIONS_TOPIC};
 use crate::startup::fresh_id;
@@ -71,7 +70,7 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes, o
     let groups = changed(GROUPS_TOPIC).then(|| led::<W, GroupShard>(node, &image));
     let transactions = changed(TRANSACTIONS_TOPIC).then(|| led::<W, TransactionShard>(node, &image));
     if changes.quotas {
-        take_over_quotas(node, &image).await;
+        take_over_quotas(node, &image);
     }
     node.set_image(image);
     if let Some(groups) = groups {
@@ -93,11 +92,22 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes, o
     node.control.applied(end);
 }
 
-/// Quotas act from now on. Who is meant by a host's name is found out first.
-async fn take_over_quotas<W: World>(node: &Arc<Node<W>>, image: &Image) {
-    let named = image.clone();
-    let addresses = on_pool(&*node.world, move || quotas::resolved(&named)).await;
-    node.quotas.set(image, &addresses);
+/// Quotas act from now on; those of hosts by name once somebody said who is meant, for which nothing else waits.
+fn take_over_quotas<W: World>(node: &Arc<Node<W>>, image: &Image) {
+    let unknown = node.quotas.set(image);
+    if unknown.is_empty() {
+        return;
+    }
+    let asking = Arc::clone(node);
+    let look_up = async move {
+        for host in unknown {
+            match asking.world.look_up(&host).await {
+                Some(address) => asking.quotas.found(host, address),
+                None => warn!(host, "a quota of a host without an address has no effect until quotas change again"),
+            }
+        }
+    };
+    node.world.spawn(Place::Background, Box::pin(look_up));
 }
 
 /// Looks once, at the start, for directories that the metadata does not know.

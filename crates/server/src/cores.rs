@@ -2,7 +2,7 @@
 //! of these.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -138,6 +138,10 @@ impl World for Machine {
 
     fn adopt(&self, accepted: std::net::TcpStream) -> io::Result<TcpStream> {
         TcpStream::from_std(accepted)
+    }
+
+    async fn look_up(&self, host: &str) -> Option<IpAddr> {
+        Some(tokio::net::lookup_host((host, 0)).await.ok()?.next()?.ip())
     }
 
     fn spawn(&self, place: Place, task: Task) {

@@ -21,7 +21,6 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::addresses::Addresses;
-pub(crate) use self::addresses::{resolved, unresolved};
 
 /// Every connection's principal as long as nobody has to say who he is.
 pub(crate) const ANONYMOUS: &str = "ANONYMOUS";
@@ -121,8 +120,8 @@ impl Quotas {
         self.active.load(Ordering::Relaxed) & measure.bit() != 0
     }
 
-    /// Takes over the quotas of an image; `addresses` are those of its hosts.
-    pub(crate) fn set(&self, image: &Image, addresses: &HashMap<String, std::net::IpAddr>) {
+    /// Takes over the quotas of an image. Those of the hosts that it answers act once they are [`Quotas::found`].
+    pub(crate) fn set(&self, image: &Image) -> Vec<String> {
         let mut active = 0;
         for (measure, key) in Measure::ALL {
             let mut clients = self.clients[measure as usize].lock();
@@ -130,9 +129,15 @@ impl Quotas {
             active |= if clients.limits.is_empty() { 0 } else { measure.bit() };
         }
         let mut by_address = self.addresses.lock();
-        by_address.set(image, addresses);
+        let unknown = by_address.set(image);
         active |= if by_address.is_empty() { 0 } else { BY_ADDRESS };
         self.active.store(active, Ordering::Relaxed);
+        unknown
+    }
+
+    /// A host among the quotas has this address.
+    pub(crate) fn found(&self, host: String, address: std::net::IpAddr) {
+        self.addresses.lock().found(host, address);
     }
 
     /// Counts what a client did. Answers for how many milliseconds it is to be throttled.
@@ -277,7 +282,7 @@ mod tests {
 
     fn with(entity: &[(&str, Option<&str>)], key: &str, value: f64) -> Quotas {
         let quotas = Quotas::new(WINDOW);
-        quotas.set(&image(entity, key, value), &HashMap::new());
+        quotas.set(&image(entity, key, value));
         quotas
     }
 
@@ -313,9 +318,9 @@ mod tests {
     async fn a_new_limit_counts_for_what_was_done_before() {
         let quotas = with(ANY_CLIENT, PRODUCER_BYTE_RATE, 100.0);
         assert_eq!(quotas.record(Measure::Produced, "a", 1000.0), 0);
-        quotas.set(&image(ANY_CLIENT, PRODUCER_BYTE_RATE, 50.0), &HashMap::new());
+        quotas.set(&image(ANY_CLIENT, PRODUCER_BYTE_RATE, 50.0));
         assert_eq!(quotas.record(Measure::Produced, "a", 0.0), 10_000);
-        quotas.set(&Image::default(), &HashMap::new());
+        quotas.set(&Image::default());
         assert!(!quotas.is_active(Measure::Produced));
         assert_eq!(quotas.record(Measure::Produced, "a", 1e9), 0);
     }

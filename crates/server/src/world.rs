@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
 use milena_base::{Disk, Millis};
@@ -66,6 +66,9 @@ pub trait World: Send + Sync + 'static {
 
     /// Makes an accepted connection belong to the thread that calls this.
     fn adopt(&self, accepted: Self::Accepted) -> io::Result<Self::Stream>;
+
+    /// The address of a host, by name or as it is; `None` where nobody knows it. May take as long as a name server likes.
+    fn look_up(&self, host: &str) -> impl Future<Output = Option<IpAddr>> + Send;
 
     /// Starts a task at `place`.
     fn spawn(&self, place: Place, task: Task);

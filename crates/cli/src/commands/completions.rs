@@ -1,7 +1,6 @@
 //! `milena completions`: what a shell reads at its start, so that it asks this binary whenever somebody presses Tab.
 
 use clap::ValueEnum;
-use clap_complete::env::Shells;
 
 use crate::completion;
 use crate::failure::Failure;
@@ -29,8 +28,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure>
     let no_script = |why: String| Failure::failed(format!("no script for {name}: {why}"));
     // By its path: the name alone may be another program's, or none's.
     let binary = std::env::current_exe().map_err(|error| no_script(error.to_string()))?;
-    let shells = Shells::builtins();
-    let shell = shells.completer(&name).ok_or_else(|| no_script("this shell is not known".to_owned()))?;
+    let shell = completion::SHELLS.completer(&name).ok_or_else(|| no_script("this shell is not known".to_owned()))?;
     let mut script = Vec::new();
     shell
         .write_registration(completion::VARIABLE, "milena", "milena", &binary.to_string_lossy(), &mut script)

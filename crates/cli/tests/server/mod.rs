@@ -35,16 +35,7 @@ impl Server {
 
     /// Runs a command against it, with `input` on stdin.
     pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Output {
-        let mut process = milena()
-            .args(arguments)
-            .args(["-b", &self.address])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        process.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        process.wait_with_output().unwrap()
+        with_input(milena().args(arguments).args(["-b", &self.address]).stderr(Stdio::piped()), input)
     }
 
     /// Runs a command that must succeed, and answers what it printed.
@@ -62,6 +53,13 @@ impl Drop for Server {
 
 pub(crate) fn milena() -> Command {
     Command::new(env!("CARGO_BIN_EXE_milena"))
+}
+
+/// Runs a command with `input` on stdin; what it prints is caught.
+pub(crate) fn with_input(command: &mut Command, input: &str) -> Output {
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    process.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    process.wait_with_output().unwrap()
 }
 
 pub(crate) fn stdout(output: &Output) -> String {

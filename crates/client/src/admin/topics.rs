@@ -1,7 +1,9 @@
 //! Topics and partitions.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use milena_protocol::ErrorCode;
 use milena_protocol::messages::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, create_partitions_request,
     create_topics_request, delete_topics_request,
@@ -46,7 +48,7 @@ impl Admin {
             let answer = self.cluster.any().await?.call(&request).await?;
             let what = || format!("topic \"{}\"", topic.name);
             let result = answer.topics.first().ok_or_else(|| Error::Missing { what: what() })?;
-            Error::check_with(result.error_code, result.error_message.as_deref(), what)
+            check(result.error_code, result.error_message.as_deref(), answer.throttle_time_ms, what)
         })
         .await
     }
@@ -65,7 +67,7 @@ impl Admin {
             let answer = connection.call(&request).await?;
             let what = || format!("topic \"{name}\"");
             let result = answer.responses.first().ok_or_else(|| Error::Missing { what: what() })?;
-            Error::check_with(result.error_code, result.error_message.as_deref(), what)
+            check(result.error_code, result.error_message.as_deref(), answer.throttle_time_ms, what)
         })
         .await
     }
@@ -85,7 +87,7 @@ impl Admin {
             let answer = self.cluster.any().await?.call(&request).await?;
             let what = || format!("topic \"{name}\"");
             let result = answer.results.first().ok_or_else(|| Error::Missing { what: what() })?;
-            Error::check_with(result.error_code, result.error_message.as_deref(), what)
+            check(result.error_code, result.error_message.as_deref(), answer.throttle_time_ms, what)
         })
         .await
     }
@@ -95,7 +97,7 @@ impl Admin {
         let view = self.retried(async || self.cluster.refresh(Topics::All).await).await?;
         view.topics.get(name).cloned().ok_or_else(|| Error::Refused {
             what: format!("topic \"{name}\""),
-            code: milena_protocol::ErrorCode::UnknownTopicOrPartition,
+            code: ErrorCode::UnknownTopicOrPartition,
             message: None,
         })
     }
@@ -105,4 +107,13 @@ impl Admin {
         let view = self.retried(async || self.cluster.refresh(Topics::All).await).await?;
         Ok(view.topics.values().cloned().collect())
     }
+}
+
+/// The broker's refusal, if there is one. Of a quota's, what counts is when it ends.
+fn check(code: i16, message: Option<&str>, throttle_time_ms: i32, what: impl Fn() -> String) -> Result<(), Error> {
+    if ErrorCode::from_number(code) == ErrorCode::ThrottlingQuotaExceeded {
+        let wait = Duration::from_millis(throttle_time_ms.max(0) as u64);
+        return Err(Error::Throttled { what: what(), wait });
+    }
+    Error::check_with(code, message, what)
 }

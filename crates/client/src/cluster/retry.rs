@@ -38,12 +38,16 @@ impl Retry {
         if !error.is_retriable() {
             return Err(error);
         }
+        let pause = match error {
+            Error::Throttled { wait, .. } => self.pause.max(wait),
+            _ => self.pause,
+        };
         let spent = self.started.elapsed();
-        if spent + self.pause >= self.limit {
+        if spent + pause >= self.limit {
             return Err(Error::Deadline { after: spent, last: Box::new(error) });
         }
-        tracing::debug!(%error, pause = ?self.pause, "trying again");
-        tokio::time::sleep(self.pause).await;
+        tracing::debug!(%error, ?pause, "trying again");
+        tokio::time::sleep(pause).await;
         self.pause = (self.pause * 2).min(self.pause_max);
         Ok(())
     }

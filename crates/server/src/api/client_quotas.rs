@@ -13,8 +13,7 @@ use milena_protocol::messages::{
 use crate::control::ask;
 use crate::dispatch::Call;
 use crate::growing::{Growing, NoRoom};
-use crate::quotas::unresolved;
-use crate::world::{World, on_pool};
+use crate::world::World;
 
 /// Sets and removes quotas. A host among the entities must have an address.
 pub async fn alter_client_quotas<W: World>(
@@ -24,10 +23,12 @@ pub async fn alter_client_quotas<W: World>(
     let parts = request.entries.iter().flat_map(|entry| &entry.entity);
     let hosts: BTreeSet<String> =
         parts.filter(|part| part.entity_type == IP).filter_map(|part| part.entity_name.clone()).collect();
-    let unresolved = match hosts.is_empty() {
-        true => hosts,
-        false => on_pool(&*call.node.world, || unresolved(hosts)).await,
-    };
+    let mut unresolved = BTreeSet::new();
+    for host in hosts {
+        if call.node.world.look_up(&host).await.is_none() {
+            unresolved.insert(host);
+        }
+    }
     ask!(call, Request::AlterClientQuotas { request, unresolved }, Response::AlterClientQuotas)
 }
 

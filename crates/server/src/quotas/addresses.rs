@@ -2,8 +2,8 @@
 //!
 //! Source: `ConnectionQuotas.recordIpConnectionMaybeThrottle`.
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, ToSocketAddrs};
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use milena_base::Millis;
@@ -16,6 +16,11 @@ const ADDRESSES_MAX: usize = 100_000;
 /// Quotas and rates by address.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
+    /// The bounds of hosts, as they are written in the metadata.
+    hosts: HashMap<String, f64>,
+    /// Who of them is known by now.
+    found: HashMap<String, IpAddr>,
+    /// The bounds of hosts that are known.
     named: HashMap<IpAddr, f64>,
     default: Option<f64>,
     rates: HashMap<IpAddr, Rate>,
@@ -23,20 +28,17 @@ pub(super) struct Addresses {
 
 impl Addresses {
     pub(super) fn is_empty(&self) -> bool {
-        self.named.is_empty() && self.default.is_none()
+        self.hosts.is_empty() && self.default.is_none()
     }
 
-    pub(super) fn set(&mut self, image: &Image, addresses: &HashMap<String, IpAddr>) {
-        (self.named, self.default) = (HashMap::new(), None);
+    /// Takes over the bounds of an image. Answers which hosts' addresses are not known yet.
+    pub(super) fn set(&mut self, image: &Image) -> Vec<String> {
+        (self.hosts, self.default) = (HashMap::new(), None);
         for (entity, values) in image.quotas() {
             // A connection counts as one: Kafka cuts what is behind the point off, too.
             let Some(limit) = values.get(CONNECTION_CREATION_RATE).map(|value| value.trunc()) else { continue };
             match entity.get(IP) {
-                Some(Some(host)) => {
-                    if let Some(address) = addresses.get(host) {
-                        self.named.insert(*address, limit);
-                    }
-                }
+                Some(Some(host)) => drop(self.hosts.insert(host.clone(), limit)),
                 Some(None) => self.default = Some(limit),
                 None => {}
             }
@@ -44,6 +46,22 @@ impl Addresses {
         if self.is_empty() {
             self.rates = HashMap::new();
         }
+        self.found.retain(|host, _| self.hosts.contains_key(host));
+        self.name();
+        self.hosts.keys().filter(|host| !self.found.contains_key(*host)).cloned().collect()
+    }
+
+    /// A host's address. What was looked up for an older image counts for this one, too.
+    pub(super) fn found(&mut self, host: String, address: IpAddr) {
+        if self.hosts.contains_key(&host) {
+            self.found.insert(host, address.to_canonical());
+            self.name();
+        }
+    }
+
+    fn name(&mut self) {
+        let named = |(host, limit): (&String, &f64)| Some((*self.found.get(host)?, *limit));
+        self.named = self.hosts.iter().filter_map(named).collect();
     }
 
     /// `Err` where it is one too many, which then does not count.
@@ -69,23 +87,6 @@ impl Addresses {
     }
 }
 
-/// The addresses of all hosts with quotas. A name asks whoever knows names: that may take long, and is for the pool.
-pub(crate) fn resolved(image: &Image) -> HashMap<String, IpAddr> {
-    let hosts = image.quotas().keys().filter_map(|entity| entity.get(IP)?.as_ref());
-    hosts.filter_map(|host| Some((host.clone(), address_of(host)?))).collect()
-}
-
-/// Those of `hosts` that have no address; for the pool, too.
-pub(crate) fn unresolved(hosts: BTreeSet<String>) -> BTreeSet<String> {
-    hosts.into_iter().filter(|host| address_of(host).is_none()).collect()
-}
-
-fn address_of(host: &str) -> Option<IpAddr> {
-    let literal = host.parse().ok();
-    let found = literal.or_else(|| Some((host, 0).to_socket_addrs().ok()?.next()?.ip()));
-    found.map(|address| address.to_canonical())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,11 +107,5 @@ mod tests {
         let other = "10.0.0.2".parse().expect("an address");
         assert_eq!(addresses.connected(WINDOW, Millis(0), other), Ok(()));
         assert_eq!(addresses.connected(WINDOW, Millis(11_000), address), Ok(()));
-    }
-
-    #[test]
-    fn names_are_looked_up() {
-        let hosts = ["127.0.0.1", "::1", "localhost", "no.such.host.invalid"].map(str::to_owned);
-        assert_eq!(unresolved(BTreeSet::from(hosts)), BTreeSet::from(["no.such.host.invalid".to_owned()]));
     }
 }

@@ -18,8 +18,8 @@ use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::wire::Records;
 use tokio::time::{Duration, Instant, timeout};
 
-use crate::client::{Client, node, node_with};
-use crate::world::Network;
+use crate::client::{Client, node, node_on, node_with};
+use crate::world::{Network, SimWorld};
 
 const TOPIC: &str = "t";
 /// Bytes per second of the quotas here.
@@ -31,9 +31,14 @@ const SETTLED: Duration = Duration::from_secs(60);
 /// From then on it is measured for so long.
 const MEASURED: Duration = Duration::from_secs(300);
 
-/// Sets a quota of every client id, or removes it.
+/// Sets a quota of everybody of that kind, or removes it.
 async fn alter(client: &mut Client, kind: &str, key: &str, value: Option<f64>) {
-    let entity = vec![EntityData { entity_type: kind.to_owned(), entity_name: None }];
+    alter_named(client, (kind, None), key, value).await;
+}
+
+/// Sets a quota, or removes it. Without a name it is that of all who have none of their own.
+async fn alter_named(client: &mut Client, (kind, name): (&str, Option<&str>), key: &str, value: Option<f64>) {
+    let entity = vec![EntityData { entity_type: kind.to_owned(), entity_name: name.map(str::to_owned) }];
     let op = OpData { key: key.to_owned(), value: value.unwrap_or(0.0), remove: value.is_none() };
     let request = AlterClientQuotasRequest { entries: vec![EntryData { entity, ops: vec![op] }], validate_only: false };
     let answer = client.ask(&request, 1).await;
@@ -215,6 +220,36 @@ async fn an_address_opens_no_more_connections_than_it_may() {
     assert!(started.elapsed() >= Duration::from_millis(900), "not before its time is up");
     tokio::time::sleep(Duration::from_secs(11)).await;
     Client::connect(&network, 9001).ask(&ApiVersionsRequest::default(), 2).await;
+    running.stop().await;
+}
+
+/// Whether twenty connections at once are too many.
+async fn is_bounded(network: &Network) -> bool {
+    let mut connected: Vec<Client> = (0..20).map(|_| Client::connect(network, 9001)).collect();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    connected.last_mut().expect("there are some").is_cut_off().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_server_that_takes_its_time_holds_up_nothing_but_the_quota() {
+    let (network, disk) = (Arc::new(Network::default()), MemoryDisk::new());
+    let running = node(&network, &disk, 9001, 1).await;
+    let host = ("ip", Some("client.example"));
+    let mut client = Client::connect(&network, 9001);
+    alter_named(&mut client, host, "connection_creation_rate", Some(1.0)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(is_bounded(&network).await);
+    running.stop().await;
+
+    let world = SimWorld::new(&network, &disk, 2);
+    world.slow_names(Duration::from_secs(60));
+    let running = node_on(world, 9001, &[]).await;
+    let started = Instant::now();
+    Client::connect(&network, 9001).create(TOPIC, 1).await;
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(!is_bounded(&network).await, "nobody knows yet who is meant");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(is_bounded(&network).await);
     running.stop().await;
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct SimWorld {
     start: Instant,
     /// By so much every job takes longer, in microseconds.
     delay_us: AtomicU64,
+    /// Who knows the names of hosts answers so late.
+    name_server: Mutex<Duration>,
 }
 
 impl SimWorld {
@@ -61,12 +63,18 @@ impl SimWorld {
             random: Mutex::new(Random::from_seed(seed)),
             start: Instant::now(),
             delay_us: AtomicU64::new(0),
+            name_server: Mutex::default(),
         })
     }
 
     /// Lets every job of the pool take so much longer from now on.
     pub(crate) fn slow_down(&self, delay: Duration) {
         self.delay_us.store(delay.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Lets names of hosts be known so late from now on.
+    pub(crate) fn slow_names(&self, delay: Duration) {
+        *self.name_server.lock().expect("one thread") = delay;
     }
 }
 
@@ -108,6 +116,13 @@ impl World for SimWorld {
 
     fn adopt(&self, accepted: DuplexStream) -> io::Result<DuplexStream> {
         Ok(accepted)
+    }
+
+    /// Every name is this machine's.
+    async fn look_up(&self, host: &str) -> Option<IpAddr> {
+        let delay = *self.name_server.lock().expect("one thread");
+        tokio::time::sleep(delay).await;
+        Some(host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
     }
 
     fn spawn(&self, _place: Place, task: Task) {
