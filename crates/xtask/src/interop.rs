@@ -3,6 +3,9 @@
 //! ask for the node to be killed while it works. A folder with a file `settings` gets a node of its own with these settings,
 //! and takes so long that it is run by name only.
 
+pub(crate) mod results;
+
+use self::results::Run;
 use crate::counts;
 use crate::node::{self, Node, Plan};
 use crate::repository;
@@ -13,6 +16,10 @@ use std::path::{Path, PathBuf};
 const MAY_BE_KILLED: &str = "BROKER_MAY_BE_KILLED";
 /// A client that writes this line wants the node killed with -9 and started again, while it goes on.
 const KILL: &str = "kill the broker";
+/// `kafka` in the environment says that the broker is not ours but Apache Kafka, of which more is expected.
+const AGAINST: &str = "AGAINST";
+/// As `interop/java/pom.xml` has it.
+const APACHE_KAFKA: &str = "Apache Kafka 4.3.1";
 
 const SHARED_SETTINGS: [&str; 7] = [
     "num.partitions=3",
@@ -37,6 +44,10 @@ pub(crate) fn cache() -> PathBuf {
 pub(crate) fn interop(arguments: &[&str]) -> Result<(), String> {
     let root = repository::root();
     let known = clients(&root)?;
+    let (arguments, is_recorded) = match arguments {
+        [rest @ .., "--record"] => (rest, true),
+        _ => (arguments, false),
+    };
     let (name, given) = match arguments {
         ["list"] => {
             println!("{}", known.join("\n"));
@@ -44,7 +55,7 @@ pub(crate) fn interop(arguments: &[&str]) -> Result<(), String> {
         }
         [name] => (*name, None),
         [name, "--bootstrap", address] => (*name, Some(*address)),
-        _ => return Err("interop NAME|all|list [--bootstrap HOST:PORT]".to_owned()),
+        _ => return Err("interop NAME|all|list [--bootstrap HOST:PORT] [--record]".to_owned()),
     };
     let chosen = choose(&root, &known, name);
     if chosen.is_empty() {
@@ -54,7 +65,7 @@ pub(crate) fn interop(arguments: &[&str]) -> Result<(), String> {
         Some(address) => Broker::Given(address.to_owned()),
         None => Broker::start(settings(&root, name)?)?,
     };
-    let outcome = run_all(&root, &chosen, &mut broker);
+    let outcome = run_all(&root, &chosen, &mut broker, is_recorded);
     // A clean shutdown is part of what is checked: dump-log reads what it leaves.
     let stopped = broker.stop();
     outcome.and(stopped)
@@ -136,19 +147,32 @@ fn choose<'a>(root: &Path, known: &'a [String], name: &str) -> Vec<&'a String> {
     known.iter().filter(|client| *client == name || all(client)).collect()
 }
 
-fn run_all(root: &Path, clients: &[&String], broker: &mut Broker) -> Result<(), String> {
+fn run_all(root: &Path, clients: &[&String], broker: &mut Broker, is_recorded: bool) -> Result<(), String> {
     let mut failed = Vec::new();
     for client in clients {
         counts::announce(&format!("interop-{client}"));
-        if let Err(reason) = run_client(root, client, broker) {
+        let mut ending = Ending::default();
+        if let Err(reason) = run_client(root, client, broker, &mut ending) {
             println!("{client}: {reason}");
             failed.push(client.as_str());
+        }
+        if is_recorded {
+            record(root, client, ending)?;
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("not served as Kafka would: {}", failed.join(", "))) }
 }
 
-fn run_client(root: &Path, client: &str, broker: &mut Broker) -> Result<(), String> {
+/// What the last lines of a run say.
+#[derive(Default)]
+struct Ending {
+    /// `N passed, M failed`.
+    result: String,
+    /// `N fail as expected, ..`, if the suite has a list of these.
+    remark: String,
+}
+
+fn run_client(root: &Path, client: &str, broker: &mut Broker, ending: &mut Ending) -> Result<(), String> {
     let script = format!("interop/{client}/run");
     let mut command = shell::command(root, "bash", &[&script, broker.address()]);
     command.env("CACHE", cache());
@@ -157,13 +181,32 @@ fn run_client(root: &Path, client: &str, broker: &mut Broker) -> Result<(), Stri
     }
     let (mut result, mut restarts) = (None, Ok(()));
     let outcome = shell::watch(&mut command, |line| {
-        result = counts::result_line(line).or(result);
+        if let Some(count) = counts::result_line(line) {
+            (result, ending.result) = (Some(count), line.to_owned());
+        } else if line.contains(" as expected, ") {
+            ending.remark = line.to_owned();
+        }
         if line == KILL && restarts.is_ok() {
             restarts = broker.restart();
         }
     });
     restarts?;
     counts::conclude(&script, result, outcome)
+}
+
+/// Keeps what a run came to, for COMPATIBILITY.md.
+fn record(root: &Path, client: &str, ending: Ending) -> Result<(), String> {
+    if ending.result.is_empty() {
+        return Err(format!("{client}: there is no result to record"));
+    }
+    let is_kafka = std::env::var(AGAINST).is_ok_and(|broker| broker == "kafka");
+    let broker = if is_kafka { APACHE_KAFKA } else { concat!("Milena ", env!("CARGO_PKG_VERSION")) };
+    let date = shell::output(&mut shell::command(root, "date", &["--utc", "+%F"]))?;
+    let Ending { result, remark } = ending;
+    let run = Run { broker: broker.to_owned(), date: date.trim().to_owned(), result, remark };
+    let path = root.join("interop").join(client).join(results::FILE);
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    std::fs::write(&path, results::with(&text, run)?).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `cargo xtask verify`: what a machine can say about the source without running the product. It writes nothing.
 //! `cargo xtask fix` mends what can be mended without a thought.
 
+mod compatibility;
 mod differences;
 mod layers;
 mod packages;

@@ -1,9 +1,10 @@
-//! The reference pages say what the binary says of itself (`milena docs --json`): settings, metrics and APIs. Pages are
-//! made from it by `cargo xtask fix`, and compared here. Every setting that acts names the test that shows it.
+//! The reference pages say what the binary says of itself (`milena docs --json`): settings and metrics; of APIs see
+//! [`compatibility`]. Pages are made from it by `cargo xtask fix`, and compared here. Every setting that acts names the test that shows it.
 
+use super::compatibility;
 use crate::finding::Finding;
 use crate::programs;
-use crate::repository::TextFile;
+use crate::repository::{self, TextFile};
 use crate::shell;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -12,7 +13,6 @@ use std::path::Path;
 
 const SETTINGS: &str = "docs/reference/settings.md";
 const METRICS: &str = "docs/reference/metrics.md";
-const COMPATIBILITY: &str = "COMPATIBILITY.md";
 /// `KIND NAME: TEST`, or `KIND NAME: -` where none shows it yet.
 const TESTS: &str = "crates/xtask/settings.txt";
 /// How many settings act without a test: it may only become less.
@@ -27,14 +27,17 @@ pub(super) fn check(root: &Path, files: &[TextFile]) -> Result<Vec<Finding>, Str
             findings.push(Finding::of(path, "is not what the binary says: run `cargo xtask fix`"));
         }
     }
-    findings.extend(check_apis(&docs, text(COMPATIBILITY)));
+    findings.extend(compatibility::check(&docs, files));
     findings.extend(check_tests(&docs, text(TESTS), files));
     Ok(findings)
 }
 
 /// Writes the pages.
 pub(super) fn write(root: &Path) -> Result<(), String> {
-    for (path, made) in made(&ask(root)?) {
+    let docs = ask(root)?;
+    let files = repository::text_files(root)?;
+    let compatibility = (compatibility::PAGE, compatibility::made(&docs, &files, &mut Vec::new()));
+    for (path, made) in made(&docs).into_iter().chain([compatibility]) {
         std::fs::write(root.join(path), made).map_err(|error| format!("{path}: {error}"))?;
     }
     Ok(())
@@ -157,30 +160,6 @@ fn metrics_page(docs: &Value) -> String {
     page
 }
 
-/// Each served API has a row `| KEY | NAME | OLDEST–NEWEST |`, and no other has.
-fn check_apis(docs: &Value, compatibility: &str) -> Vec<Finding> {
-    let rows: BTreeMap<i64, String> = compatibility
-        .lines()
-        .filter_map(|line| {
-            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-            let key = cells.get(1)?.parse().ok()?;
-            Some((key, format!("{} {}", cells.get(2)?, cells.get(3)?)))
-        })
-        .collect();
-    let served: BTreeMap<i64, String> = list(docs, "apis")
-        .filter_map(|api| {
-            let (oldest, newest) = (&api["oldest"], &api["newest"]);
-            let versions = if oldest == newest { oldest.to_string() } else { format!("{oldest}–{newest}") };
-            Some((api["key"].as_i64()?, format!("{} {versions}", word(api, "name"))))
-        })
-        .collect();
-    let differs = |(key, row): &(&i64, &String)| rows.get(key) != Some(row);
-    let missing = served.iter().filter(differs).map(|(key, row)| format!("has no row \"{key} {row}\""));
-    let surplus = rows.iter().filter(|(key, _)| !served.contains_key(key));
-    let surplus = surplus.map(|(key, row)| format!("has a row \"{key} {row}\", which is not served"));
-    missing.chain(surplus).map(|told| Finding::of(COMPATIBILITY, told)).collect()
-}
-
 /// Each setting that acts has a line; the test on it exists, as a function or as a scenario of the twin.
 fn check_tests(docs: &Value, text: &str, files: &[TextFile]) -> Vec<Finding> {
     let lines: BTreeMap<&str, &str> =
@@ -225,7 +204,6 @@ mod tests {
                 {"kind": "topic", "name": "c", "default": null, "effect": "no effect", "changes": "", "public": true, "doc": "C."},
             ],
             "own_settings": [], "metrics": [{"name": "m", "kind": "gauge", "labels": ["x", "y"], "doc": "M."}],
-            "apis": [{"key": 0, "name": "Produce", "oldest": 3, "newest": 13}, {"key": 9, "name": "One", "oldest": 0, "newest": 0}],
         })
     }
 
@@ -234,13 +212,6 @@ mod tests {
         let page = settings_page(&docs());
         assert!(page.contains("| `a.b` | `1` | at run time | A. |") && page.contains("(1): `c`."), "{page}");
         assert!(metrics_page(&docs()).contains("| `m` | gauge | x, y | M. |"));
-    }
-
-    #[test]
-    fn an_api_without_its_row_is_found_and_a_row_without_its_api() {
-        assert_eq!(check_apis(&docs(), "| 0 | Produce | 3–13 | x |\n| 9 | One | 0 | y |\n").len(), 0);
-        assert_eq!(check_apis(&docs(), "| 0 | Produce | 3–12 | x |\n| 9 | One | 0 | y |\n").len(), 1);
-        assert_eq!(check_apis(&docs(), "| 0 | Produce | 3–13 |\n| 9 | One | 0 |\n| 10 | Other | 0 |\n").len(), 1);
     }
 
     #[test]
