@@ -4,11 +4,7 @@
 
 TESTS is the folder with the built test-runner, SUITE a folder with `expected.txt` and perhaps `tests.txt`. Without `tests.txt` every test
 runs that librdkafka declares for the scenario and that needs a broker. A test stands in `expected.txt` with the protocol it is expected
-for, or `both`, and
-
-    fails   it must fail, for the reason that follows: one that passes must be taken from the list
-    skips   librdkafka leaves it out by itself
-    varies  it passes or fails by chance with Apache Kafka too: it has six attempts, and one of them must pass
+for, or `both`, and what expectations.py says; one that varies has six attempts, and one of them must pass.
 
 The environment narrows a run down: `TESTS=0045,0113` and `PROTOCOLS=consumer`. Each number leaves its log in $CACHE. A few tests start
 Kafka's own programs from $KAFKA_PATH.
@@ -22,12 +18,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from expectations import NOTHING, Tally, expectations, table
+
 # A number that takes longer hangs: librdkafka's own limits are shorter.
 SECONDS_MAX = 1800
 ATTEMPTS_MAX = 6
 # As librdkafka's own runs against a broker have it.
 TIMEOUT_MULTIPLIER = 2
 BROKER_VERSION = "4.3.1"
+PROTOCOLS = ("classic", "consumer")
 
 
 class Test:
@@ -49,22 +48,6 @@ def declared(folder):
         scenario = re.search(r'\.scenario\s*=\s*"([^"]*)"', rest)
         flags = rest.split(",")[0]
         yield Test(name, flags, scenario.group(1).split(",") if scenario else ["default"])
-
-
-def table(path):
-    """The lines of a list, in words, without remarks."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [line.split() for line in lines if line.strip() and not line.startswith("#")]
-
-
-def expectations(suite, protocol):
-    found = {}
-    for name, where, kind, *reason in table(suite / "expected.txt"):
-        if kind not in ("fails", "skips", "varies") or where not in ("classic", "consumer", "both") or not reason:
-            sys.exit(f"{suite / 'expected.txt'}: {name} {where} {kind}: not understood, or without a reason")
-        if where in (protocol, "both"):
-            found[name] = (kind, " ".join(reason))
-    return found
 
 
 class Runner:
@@ -131,23 +114,22 @@ class Outcome:
             self.fault = f"the test-runner ended with {ending}"
 
     def state(self, name):
-        state = self.tests.get(name, {}).get("state", "no report")
-        return self.fault if state == "PASSED" and self.fault else state
+        state = self.tests.get(name, {}).get("state", "")
+        if state == "PASSED":
+            return "failed" if self.fault else "passed"
+        return "skipped" if state == "SKIPPED" else "failed"
 
     def seconds(self, name):
         return self.tests.get(name, {}).get("duration", 0)
 
     def complaint(self, name):
         """The lines that say what failed first, or why it was left out."""
+        if self.tests.get(name, {}).get("state") == "PASSED" and self.fault:
+            return self.fault
         for index, line in enumerate(self.lines):
             if re.search(rf'### Test "{name}\b|{name}\b.*SKIPPING TEST', line):
                 return " ".join(self.lines[index : index + 2])[:400]
         return " ".join(self.lines[-2:])[:400]
-
-
-class Tally:
-    def __init__(self):
-        self.passed = self.failed = self.expected = self.skipped = 0
 
 
 def judge(runner, tests, part, expected, tally):
@@ -158,7 +140,7 @@ def judge(runner, tests, part, expected, tally):
     while attempts < ATTEMPTS_MAX:
         unlucky = [
             name for name, outcome in outcomes.items()
-            if expected.get(name, ("",))[0] == "varies" and outcome.state(name) != "PASSED"
+            if expected.get(name, NOTHING)[0] == "varies" and outcome.state(name) != "passed"
         ]
         if not unlucky:
             break
@@ -166,28 +148,13 @@ def judge(runner, tests, part, expected, tally):
         outcome = runner.run(tests[0].number, part, attempts)
         outcomes |= {name: outcome for name in unlucky}
     for test in tests:
-        outcome, (kind, reason) = outcomes[test.name], expected.get(test.name, ("", ""))
-        word, remark = verdict(outcome, test.name, kind, reason, tally)
+        outcome = outcomes[test.name]
+        complaint = f"{outcome.complaint(test.name)} (log: {outcome.log})"
+        word, remark = tally.verdict(outcome.state(test.name), complaint, expected.get(test.name, NOTHING))
         if outcome is not first:
             remark = f": attempt {attempts}{remark}"
         shown = f"{test.name} {part}" if part else test.name
-        print(f"{word:6s} {shown} {runner.protocol} ({outcome.seconds(test.name):.1f} s){remark}", flush=True)
-
-
-def verdict(outcome, name, kind, reason, tally):
-    state = outcome.state(name)
-    if state == "PASSED" and kind in ("", "varies"):
-        tally.passed += 1
-        return "ok", ""
-    if state == "SKIPPED" and kind == "skips":
-        tally.skipped += 1
-        return "skips", f": {reason}"
-    if state not in ("PASSED", "SKIPPED") and kind == "fails":
-        tally.expected += 1
-        return "fails", f": {reason}"
-    tally.failed += 1
-    stale = f"expected.txt says that it {kind}; " if kind in ("fails", "skips") else ""
-    return "FAILED", f": {stale}{state}: {outcome.complaint(name)} (log: {outcome.log})"
+        print(f"{word:8s} {shown} {runner.protocol} ({outcome.seconds(test.name):.1f} s){remark}", flush=True)
 
 
 def main():
@@ -204,16 +171,14 @@ def main():
     chosen = [entry for entry in chosen if entry[0] in numbers] if numbers else chosen
     tally = Tally()
     for protocol in protocols:
-        expected = expectations(suite, protocol)
+        expected = expectations(suite, PROTOCOLS, protocol)
         runner = Runner(folder, broker, suite, scenario, protocol)
         for number, *part in chosen:
             tests = [test for test in known if test.number == number]
             if not tests:
                 sys.exit(f"librdkafka has no test {number} that needs a broker in the scenario {scenario}")
             judge(runner, tests, " ".join(part), expected, tally)
-    print(f"{tally.expected} fail as expected, {tally.skipped} are left out by librdkafka itself")
-    print(f"{tally.passed} passed, {tally.failed} failed")
-    sys.exit(1 if tally.failed else 0)
+    tally.conclude()
 
 
 if __name__ == "__main__":

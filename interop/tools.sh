@@ -46,7 +46,8 @@ node_run() {
 # for each part that passed, which are counted in $passed.
 franz_go_test() {
     local log=$CACHE/$(basename "$here").test
-    export KGO_SEEDS=$broker KGO_TEST_RF=1 KGO_TEST_RECORDS=20000 KGO_TEST_MAX_TOPIC_PARTS=7 KGO_LOG_LEVEL=none
+    franz_go_broker "$broker"
+    export KGO_TEST_RECORDS=20000 KGO_TEST_MAX_TOPIC_PARTS=7
     if ! (cd "$interop/franz-go" && go test github.com/twmb/franz-go/pkg/kgo -run "$1" -v -count=1 -timeout 300s) > "$log" 2>&1; then
         tail -n 30 "$log"
         echo "$passed passed, 1 failed"
@@ -57,6 +58,49 @@ franz_go_test() {
     [ -n "$parts" ] || { echo "$passed passed, 1 failed"; exit 1; }
     echo "$parts"
     passed=$((passed + $(wc -l <<< "$parts")))
+}
+
+# franz_go_broker BROKER: what franz-go's own tests are to know of the broker.
+franz_go_broker() {
+    export GOFLAGS=-mod=readonly KGO_SEEDS=$1 KGO_TEST_RF=1 KGO_LOG_LEVEL=none
+}
+
+# foreign_tests FRAMEWORK RESULTS: holds what a whole suite of others came to against expected.txt; see foreign_tests.py.
+foreign_tests() {
+    need python3
+    exec python3 "$interop/foreign_tests.py" "$1" "$2" "$here"
+}
+
+# crate_workspace NAME VERSION: prints a folder with a Cargo workspace around the sources of that crate, as its registry carries them and
+# unchanged. Its Cargo.lock is the suite's own or else the crate's. A suite may replace crates by `patch.toml` and folders beside it.
+crate_workspace() {
+    need cargo
+    need python3
+    local workspace=$CACHE/$1-$2
+    if [ ! -d "$workspace/$1" ]; then
+        rm -rf "$workspace" && mkdir -p "$workspace/probe/src"
+        touch "$workspace/probe/src/lib.rs"
+        printf '[package]\nname = "probe"\nedition = "2021"\n[dependencies]\n%s = "=%s"\n[workspace]\n' "$1" "$2" > "$workspace/probe/Cargo.toml"
+        local manifest
+        manifest=$(cargo metadata --quiet --format-version 1 --manifest-path "$workspace/probe/Cargo.toml" | python3 -c '
+import json, sys
+print(*[one["manifest_path"] for one in json.load(sys.stdin)["packages"] if one["name"] == sys.argv[1]])' "$1")
+        rm -r "$workspace/probe"
+        cp -r "${manifest%/*}" "$workspace/$1"
+        cp "$workspace/$1/Cargo.lock" "$workspace/"
+    fi
+    cp -r "$here/." "$workspace/"
+    { printf '[workspace]\nresolver = "2"\nmembers = ["%s"]\n' "$1"; cat "$here/patch.toml" 2> /dev/null || true; } > "$workspace/Cargo.toml"
+    echo "$workspace"
+}
+
+# crate_tests WORKSPACE CARGO-TEST-ARGUMENT...: runs tests of a crate, and holds what they come to against expected.txt.
+crate_tests() {
+    local results
+    results=$CACHE/$(basename "$here").log
+    (cd "$1" && cargo test --locked --no-fail-fast "${@:2}") > "$results" 2>&1 || true
+    grep -q '^test result:' "$results" || tail -n 30 "$results"
+    foreign_tests cargo "$results"
 }
 
 # librdkafka_tests BROKER ARGUMENT...: librdkafka's own tests, unchanged, that the suite's folder names; see librdkafka_tests.py.
