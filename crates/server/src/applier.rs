@@ -25,6 +25,7 @@ use self::offline::Offline;
 use crate::directory;
 use crate::node::{Node, in_parts};
 use crate::partitions::Replica;
+use crate::settings::Changeable;
 use crate::shards::transactions::level;
 use crate::shards::{self, GROUPS_TOPIC, Led, TRANSACTIONS_TOPIC};
 use crate::startup::fresh_id;
@@ -66,6 +67,7 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes, o
     remove(node, &deleted).await;
     open(node, &image, wanted, offline).await;
     take_over_settings(node, &image, changes);
+    take_over_changeable(node, &image, changes).await;
     let changed = |topic: &str| changes.topics.values().any(|changed| changed.name == topic);
     let end = image.provenance().last.next();
     let groups = changed(GROUPS_TOPIC).then(|| led::<W, GroupShard>(node, &image));
@@ -360,16 +362,39 @@ fn take_over_settings<W: World>(node: &Node<W>, image: &Image, changes: &Changes
     }
 }
 
+/// New settings of this broker, or of all.
+async fn take_over_changeable<W: World>(node: &Arc<Node<W>>, image: &Image, changes: &Changes) {
+    let own = Resource::broker(node.settings.node_id);
+    if !changes.configs.contains(&own) && !changes.configs.contains(&Resource::all_brokers()) {
+        return;
+    }
+    let (job_node, image) = (Arc::clone(node), image.clone());
+    let changeable = on_pool(&*node.world, move || {
+        let layers = layers(&job_node, &image, None);
+        Changeable::in_force(layers, &job_node.settings.listeners)
+    })
+    .await;
+    let groups = node.settings.groups_with(changeable.assignment_interval_ms);
+    node.set_changeable(changeable);
+    node.shards.settings_changed(groups).await;
+}
+
+/// What bears on this broker, or on a topic's logs here.
+fn layers<'a, W: World>(node: &'a Node<W>, image: &'a Image, topic: Option<&str>) -> Layers<'a> {
+    static NONE: configs::Values = configs::Values::new();
+    Layers {
+        own: topic.map_or(&NONE, |topic| image.config(&Resource::topic(topic))),
+        broker: image.config(&Resource::broker(node.settings.node_id)),
+        all_brokers: image.config(&Resource::all_brokers()),
+        file: &node.settings.file,
+    }
+}
+
 /// What is in force for a topic's logs.
 fn log_settings<W: World>(node: &Node<W>, image: &Image, topic: &str) -> LogSettings {
-    let of = |kind, name: String| image.config(&Resource { kind, name });
-    let layers = Layers {
-        own: of(Kind::Topic, topic.to_owned()),
-        broker: of(Kind::Broker, node.settings.node_id.to_string()),
-        all_brokers: of(Kind::Broker, String::new()),
-        file: &node.settings.file,
-    };
+    let layers = layers(node, image, Some(topic));
     let config = TopicConfig::effective(layers);
+    let producer_expiration = configs::effective(Kind::Broker, "producer.id.expiration.ms", layers);
     LogSettings {
         segment_bytes: config.segment_bytes as u32,
         segment_ms: config.segment_ms,
@@ -389,7 +414,7 @@ fn log_settings<W: World>(node: &Node<W>, image: &Image, topic: &str) -> LogSett
         flush_ms: config.flush_ms,
         file_delete_delay_ms: config.file_delete_delay_ms,
         preallocate: config.preallocate,
-        producer_expiration_ms: node.settings.producer_expiry_ms,
+        producer_expiration_ms: producer_expiration.and_then(|ms| ms.parse().ok()).unwrap_or(i64::MAX),
     }
 }
 

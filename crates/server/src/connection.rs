@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use crate::answer::{Output, SendError};
+use crate::connections::Place;
 use crate::dispatch::{Outcome, Progress, dispatch, grows};
 use crate::frames::{FrameError, Frames, RequestFrame};
 use crate::node::Node;
@@ -45,12 +46,13 @@ pub struct Peer {
 }
 
 /// Serves a connection until it ends. Never panics whatever the peer sends.
-pub async fn run<W: World>(node: Arc<Node<W>>, stream: W::Stream, peer: Peer) {
+pub(crate) async fn run<W: World>(node: Arc<Node<W>>, stream: W::Stream, peer: Peer, place: Place) {
     let frames = Frames::new(node.settings.request_bytes_max, node.settings.connection_idle_max);
     let output = Output::new(node.settings.connection_idle_max);
     let mut connection = Connection {
         node: Arc::clone(&node),
         peer,
+        place,
         stream,
         frames,
         output,
@@ -83,6 +85,9 @@ enum End {
     /// We did not want to go on.
     #[error("{0}")]
     Refused(String),
+    /// Others have its place.
+    #[error("it had to go: its listener is closed, or the broker's connections are too many")]
+    SentAway,
 }
 
 impl End {
@@ -92,6 +97,7 @@ impl End {
             End::Receiving(error) => error.is_usual(),
             End::Sending(error) => matches!(error, SendError::Peer(_)),
             End::Refused(_) => false,
+            End::SentAway => true,
         }
     }
 }
@@ -100,6 +106,7 @@ impl End {
 struct Connection<W: World> {
     node: Arc<Node<W>>,
     peer: Peer,
+    place: Place,
     stream: W::Stream,
     frames: Frames,
     output: Output,
@@ -114,6 +121,7 @@ struct Connection<W: World> {
 enum Next<D: Disk> {
     Answered(Outcome<D>),
     Arrived(Result<RequestFrame, FrameError>),
+    SentAway,
 }
 
 impl<W: World> Connection<W> {
@@ -147,17 +155,22 @@ impl<W: World> Connection<W> {
             self.flush().await?;
             match self.wait().await {
                 Next::Answered(outcome) => self.settle(outcome).await?,
-                Next::Arrived(frame) => return Ok(frame?),
+                Next::Arrived(frame) => {
+                    self.place.asked();
+                    return Ok(frame?);
+                }
+                Next::SentAway => return Err(End::SentAway),
             }
         }
     }
 
     async fn wait(&mut self) -> Next<W::Disk> {
-        let Connection { node, stream, frames, output, pipeline, .. } = self;
+        let Connection { node, place, stream, frames, output, pipeline, .. } = self;
         let has_room = pipeline.has_room();
         tokio::select! {
             biased;
             outcome = pipeline.first() => Next::Answered(outcome),
+            () = place.told_to_go() => Next::SentAway,
             frame = frames.next(stream, &node.memory.frames, || output.shrink()), if has_room => Next::Arrived(frame),
         }
     }

@@ -1,65 +1,99 @@
 //! Accepts connections and hands them to the data cores in turn.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use tokio::sync::watch;
 use tracing::warn;
 
 use crate::connection::{self, Peer};
+use crate::connections::{NoPlace, Place};
 use crate::node::Node;
-use crate::world::{Listener, Place, World};
+use crate::world::{self, Listener, World};
 
 /// Pause after a failed accept: out of file descriptors, most likely, and trying again at once helps nobody.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are kept open only to be ended later.
 const DELAYED_MAX: usize = 1_000;
 
-/// Accepts on one listener until the world stops.
-pub(crate) async fn accept<W: World>(node: Arc<Node<W>>, name: Arc<str>, mut listener: W::Listener) {
+/// Accepts on one listener until it is closed, or the world stops.
+pub(crate) async fn accept<W: World>(
+    node: Arc<Node<W>>,
+    name: Arc<str>,
+    mut listener: W::Listener,
+    mut closed: watch::Receiver<bool>,
+) {
     let mut turn = 0;
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            accepted = listener.accept() => accepted,
-            () = node.stopping() => return,
-        };
-        let (accepted, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(listener = %name, %error, "no connection accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        node.metrics.accepted.inc();
-        if let Err(delay) = node.quotas.connected(address.ip()) {
-            delay_end(&node, accepted, delay);
-            continue;
-        }
-        let Some(place) = Taken::take(&node, address.ip()) else {
-            if let Some(unsaid) = node.offenders.say(address.ip(), node.world.now()) {
-                warn!(peer = %address, unsaid, "too many connections");
-            }
-            continue;
-        };
-        turn += 1;
-        let peer = Peer { address, listener: Arc::clone(&name), software: Default::default() };
-        let task_node = Arc::clone(&node);
-        let task = async move {
-            match task_node.world.adopt(accepted) {
-                Ok(stream) => {
-                    connection::run(Arc::clone(&task_node), stream, peer).await;
-                    task_node.telemetry.disconnected(address);
+    let accepting = async {
+        loop {
+            let (accepted, address) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(listener = %name, %error, "no connection accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
                 }
-                Err(error) => warn!(%error, "a connection was lost between accept and its core"),
+            };
+            node.metrics.accepted.inc();
+            if let Some((accepted, place)) = let_in(&node, &name, accepted, address).await {
+                turn += 1;
+                let peer = Peer { address, listener: Arc::clone(&name), software: Default::default() };
+                serve(&node, turn, accepted, peer, place);
             }
-            drop(place);
-        };
-        node.world.spawn(Place::Core(turn), Box::pin(task));
+        }
+    };
+    tokio::select! {
+        biased;
+        () = node.stopping() => {}
+        _ = closed.wait_for(|closed| *closed) => {}
+        () = accepting => {}
     }
+}
+
+/// Gives a connection its place, when there is one; the next is accepted after it. `None` where it is not let in.
+async fn let_in<W: World>(
+    node: &Arc<Node<W>>,
+    listener: &Arc<str>,
+    accepted: W::Accepted,
+    address: SocketAddr,
+) -> Option<(W::Accepted, Place)> {
+    let connections = &node.connections;
+    connections.arrived(listener).await;
+    connections.place_free(listener).await;
+    if let Err(delay) = node.quotas.connected(address.ip()) {
+        connections.take_back(listener);
+        delay_end(node, accepted, delay);
+        return None;
+    }
+    loop {
+        match connections.enter(listener, address.ip()) {
+            Ok(place) => return Some((accepted, place)),
+            // Another listener was faster.
+            Err(NoPlace::Full) => connections.place_free(listener).await,
+            Err(NoPlace::TooMany) => {
+                if let Some(unsaid) = node.offenders.say(address.ip(), node.world.now()) {
+                    warn!(peer = %address, unsaid, "too many connections");
+                }
+                return None;
+            }
+        }
+    }
+}
+
+fn serve<W: World>(node: &Arc<Node<W>>, turn: usize, accepted: W::Accepted, peer: Peer, place: Place) {
+    let task_node = Arc::clone(node);
+    let task = async move {
+        match task_node.world.adopt(accepted) {
+            Ok(stream) => {
+                let address = peer.address;
+                connection::run(Arc::clone(&task_node), stream, peer, place).await;
+                task_node.telemetry.disconnected(address);
+            }
+            Err(error) => warn!(%error, "a connection was lost between accept and its core"),
+        }
+    };
+    node.world.spawn(world::Place::Core(turn), Box::pin(task));
 }
 
 /// Whoever opens too many connections learns of the end of the last one only after a while, or would open the next at once.
@@ -73,54 +107,5 @@ fn delay_end<W: World>(node: &Arc<Node<W>>, accepted: W::Accepted, delay: Durati
         tokio::time::sleep(delay).await;
         drop((accepted, waiting));
     };
-    node.world.spawn(Place::Background, Box::pin(task));
-}
-
-/// Open connections by address.
-#[derive(Debug, Default)]
-pub struct Connections {
-    open: Mutex<Open>,
-    /// One reference for each that is to be ended.
-    waiting_to_end: Arc<()>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    total: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// A connection's place among those allowed; free again on drop.
-struct Taken<W: World> {
-    node: Arc<Node<W>>,
-    address: IpAddr,
-}
-
-impl<W: World> Taken<W> {
-    /// `None` where `max.connections` or `max.connections.per.ip` is reached.
-    fn take(node: &Arc<Node<W>>, address: IpAddr) -> Option<Taken<W>> {
-        let mut open = node.connections.open.lock();
-        let from_address = open.by_address.get(&address).copied().unwrap_or(0);
-        if open.total >= node.settings.connections_max || from_address >= node.settings.connections_per_ip_max {
-            return None;
-        }
-        open.total += 1;
-        open.by_address.insert(address, from_address + 1);
-        node.metrics.connections.inc();
-        Some(Taken { node: Arc::clone(node), address })
-    }
-}
-
-impl<W: World> Drop for Taken<W> {
-    fn drop(&mut self) {
-        let mut open = self.node.connections.open.lock();
-        open.total -= 1;
-        match open.by_address.get_mut(&self.address) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                open.by_address.remove(&self.address);
-            }
-        }
-        self.node.metrics.connections.dec();
-    }
+    node.world.spawn(world::Place::Background, Box::pin(task));
 }

@@ -39,7 +39,7 @@ pub struct Metrics {
     registry: Registry,
     requests: BTreeMap<ApiKey, (Counter, Histogram)>,
     /// Connections that are open now.
-    pub connections: Gauge,
+    connections: Gauge,
     /// Connections accepted so far.
     pub accepted: Counter,
     /// Bytes of records appended by clients.
@@ -134,6 +134,7 @@ pub(crate) async fn told<W: World>(node: &Node<W>) -> String {
     let replicas = node.partitions.all();
     node.metrics.partitions.set(replicas.len() as i64);
     node.metrics.partitions_offline.set(replicas.iter().filter(|replica| replica.is_offline()).count() as i64);
+    node.metrics.connections.set(node.connections.count() as i64);
     node.metrics.unflushed_bytes.set(node.unflushed.bytes() as i64);
     let Memory { frames, answers, work } = &node.memory;
     let shares =
@@ -177,12 +178,14 @@ fn write_telemetry<W: World>(text: &mut String, node: &Node<W>) {
 
 /// Who is over a quota.
 fn write_throttled<W: World>(text: &mut String, node: &Node<W>) {
+    let (times, seconds) = node.connections.throttled();
+    let throttled = || node.quotas.throttled().chain([("max.connection.creation.rate", times, seconds)]);
     topics::begin(text, "milena_throttled_total");
-    for (quota, times, _) in node.quotas.throttled() {
+    for (quota, times, _) in throttled() {
         let _ = writeln!(text, "milena_throttled_total{{quota=\"{quota}\"}} {times}");
     }
     topics::begin(text, "milena_throttled_seconds_total");
-    for (quota, _, seconds) in node.quotas.throttled() {
+    for (quota, _, seconds) in throttled() {
         let _ = writeln!(text, "milena_throttled_seconds_total{{quota=\"{quota}\"}} {seconds}");
     }
 }

@@ -16,9 +16,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use crate::auto_create::InFlight;
+use crate::connections::Connections;
 use crate::control::{ControlError, ControlHandle, control, report};
 use crate::directory::{Directory, DirectoryError};
-use crate::listener::{self, Connections};
+use crate::doors::{Bound, Doors};
 use crate::memory::{self, Memory};
 use crate::metrics::Metrics;
 use crate::offenders::Offenders;
@@ -26,13 +27,13 @@ use crate::partitions::{Partitions, Replica};
 use crate::producer_ids::ProducerIds;
 use crate::quotas::Quotas;
 use crate::sessions::Sessions;
-use crate::settings::{ListenerSettings, Settings};
+use crate::settings::{Changeable, ListenerSettings, Settings};
 use crate::shards::{self, Shards};
 use crate::startup::{self, Opened, StartupError};
 use crate::telemetry::Telemetry;
 use crate::unflushed::{self, Unflushed};
-use crate::world::{Listener, Place, World, on_pool};
-use crate::{applier, broker, http, upkeep};
+use crate::world::{Place, World, on_pool};
+use crate::{applier, broker, upkeep};
 
 /// Replicas are opened and closed in so many jobs at the same time.
 const PARTS: usize = 8;
@@ -64,7 +65,9 @@ pub struct Node<W: World> {
     /// What is appended to the log directory and not flushed.
     pub unflushed: Arc<Unflushed>,
     /// Open connections.
-    pub connections: Connections,
+    pub connections: Arc<Connections>,
+    /// Where they come in.
+    pub doors: Doors,
     /// Counters.
     pub metrics: Metrics,
     /// Who misbehaved lately.
@@ -80,6 +83,7 @@ pub struct Node<W: World> {
     /// The log directory.
     pub directory: Directory<W::Disk>,
     image: ArcSwap<Image>,
+    changeable: ArcSwap<Changeable>,
     broker_epoch: AtomicI64,
     stop: watch::Sender<bool>,
 }
@@ -93,6 +97,38 @@ impl<W: World> Node<W> {
     /// Makes an image visible, once everything in it is in place.
     pub(crate) fn set_image(&self, image: Image) {
         self.image.store(Arc::new(image));
+    }
+
+    /// What is in force of the settings that may change.
+    pub fn changeable(&self) -> Arc<Changeable> {
+        self.changeable.load_full()
+    }
+
+    /// Other settings act from now on.
+    pub(crate) fn set_changeable(self: &Arc<Self>, changeable: Changeable) {
+        let changeable = Arc::new(changeable);
+        self.changeable.store(Arc::clone(&changeable));
+        self.connections.set_limits(changeable.connections.clone());
+        self.look_up_hosts();
+        self.doors.set(self, &changeable.listeners);
+    }
+
+    /// Finds the addresses of hosts that may have another number of connections; nothing waits for it.
+    fn look_up_hosts(self: &Arc<Self>) {
+        let unknown = self.connections.unknown_hosts();
+        if unknown.is_empty() {
+            return;
+        }
+        let node = Arc::clone(self);
+        let look_up = async move {
+            for host in unknown {
+                match node.world.look_up(&host).await {
+                    Some(address) => node.connections.found(host, address),
+                    None => warn!(host, "nobody knows this host of max.connections.per.ip.overrides"),
+                }
+            }
+        };
+        self.world.spawn(Place::Background, Box::pin(look_up));
     }
 
     /// The epoch of the last registration; −1 before the first.
@@ -169,10 +205,11 @@ pub struct Running<W: World> {
 
 /// Starts a node and waits until it serves requests. An empty directory is formatted as a cluster of its own.
 pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Running<W>, StartError> {
-    let doors = Doors::open(&*world, &settings)?;
-    let (addresses, metrics_address) = (doors.addresses(), doors.metrics.as_ref().map(Listener::address));
+    let bound = Bound::open(&*world, &settings)?;
+    let (addresses, metrics_address) = (bound.addresses(), bound.metrics_address());
     let (open_world, open_settings) = (Arc::clone(&world), settings.clone());
     let opened = on_pool(&*world, move || startup::open(&open_world, &open_settings)).await?;
+    let changeable = settings.at_start();
     let Opened { meta, directory, leftovers, parts, start, tail } = opened;
     let directory_id = meta.directory;
     let memory_bytes = settings.memory_bytes.unwrap_or_else(|| memory::default_bytes(world.memory_bytes()));
@@ -192,7 +229,8 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
         sessions: Sessions::new(settings.fetch_sessions_max),
         memory: Memory::new(memory_bytes, settings.request_bytes_max, world.cores()),
         unflushed: Unflushed::new(unflushed_bytes),
-        connections: Connections::default(),
+        connections: Arc::new(Connections::new(changeable.connections.clone(), settings.quota_window)),
+        doors: Doors::default(),
         metrics: Metrics::new(),
         offenders: Offenders::default(),
         quotas: Quotas::new(settings.quota_window),
@@ -201,49 +239,23 @@ pub async fn start<W: World>(world: Arc<W>, settings: Settings) -> Result<Runnin
         auto_creation: InFlight::default(),
         directory,
         image: ArcSwap::from_pointee(Image::default()),
+        changeable: ArcSwap::from_pointee(changeable),
         broker_epoch: AtomicI64::new(-1),
         stop: watch::Sender::new(false),
         settings,
         world,
     });
+    node.look_up_hosts();
     let ended = spawn_control(&node, control_thread.run(start, tail));
     node.world.spawn(Place::Background, Box::pin(applier::run(Arc::clone(&node), changes)));
     shards::spawn(&node, group_mailboxes);
     shards::spawn(&node, transaction_mailboxes);
     join(&node, directory_id).await?;
-    doors.serve(&node);
+    bound.serve(&node);
     node.world.spawn(Place::Background, Box::pin(unflushed::run(Arc::clone(&node))));
     node.world.spawn(Place::Background, Box::pin(upkeep::run(Arc::clone(&node), leftovers)));
     info!(cluster = node.cluster_id, node = %node.settings.node_id, ?addresses, memory_bytes, unflushed_bytes, "serving");
     Ok(Running { node, ended, addresses, metrics_address })
-}
-
-/// The sockets of a node: bound before anything else, so that a taken port is told at once; served last.
-struct Doors<W: World> {
-    listeners: Vec<W::Listener>,
-    metrics: Option<W::Listener>,
-}
-
-impl<W: World> Doors<W> {
-    fn open(world: &W, settings: &Settings) -> Result<Doors<W>, StartError> {
-        let listen = |address| world.listen(address).map_err(|source| StartError::Listen { address, source });
-        let listeners = settings.listeners.iter().map(|listener| listen(listener.bind)).collect::<Result<_, _>>()?;
-        Ok(Doors { listeners, metrics: settings.metrics_listen.map(listen).transpose()? })
-    }
-
-    fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(Listener::address).collect()
-    }
-
-    fn serve(self, node: &Arc<Node<W>>) {
-        for (listener, settings) in self.listeners.into_iter().zip(&node.settings.listeners) {
-            let task = listener::accept(Arc::clone(node), Arc::clone(&settings.name), listener);
-            node.world.spawn(Place::Background, Box::pin(task));
-        }
-        if let Some(listener) = self.metrics {
-            node.world.spawn(Place::Background, Box::pin(http::serve(Arc::clone(node), listener)));
-        }
-    }
 }
 
 /// Spawns the control thread's task; what it ends with comes out of the receiver.

@@ -1,5 +1,6 @@
 //! The node's settings as typed values, read once from Kafka's keys (`server.properties`, flags, `-o`).
 
+mod changeable;
 mod groups;
 mod listeners;
 mod transactions;
@@ -12,11 +13,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_metadata::configs::{self, Kind};
+use milena_metadata::configs::{self, Kind, Layers};
 use milena_metadata::quotas::Window;
 use milena_metadata::retention::Retention;
 use milena_protocol::NodeId;
 
+pub use self::changeable::Changeable;
 use crate::metadata_log::MetadataLogSettings;
 use crate::verification::VerificationSettings;
 
@@ -84,6 +86,9 @@ pub enum SettingsError {
         /// What would be right.
         reason: String,
     },
+    /// Values that each fit their keys, but not each other.
+    #[error("{0}")]
+    Together(String),
     /// Something that Kafka can do and Milena cannot yet.
     #[error("{0} is not supported yet")]
     Unsupported(String),
@@ -130,10 +135,6 @@ pub struct Settings {
     pub request_bytes_max: usize,
     /// `connections.max.idle.ms`
     pub connection_idle_max: Duration,
-    /// `max.connections`
-    pub connections_max: usize,
-    /// `max.connections.per.ip`
-    pub connections_per_ip_max: usize,
     /// `quota.window.num` and `quota.window.size.seconds`
     pub quota_window: Window,
     /// `controller.quota.window.num` and `controller.quota.window.size.seconds`
@@ -190,8 +191,6 @@ pub struct Settings {
     pub retention_check: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`
     pub checkpoint: Duration,
-    /// `producer.id.expiration.ms`
-    pub producer_expiry_ms: i64,
     /// Settings of the metadata log.
     pub metadata: MetadataLogSettings,
     /// Bytes that may be appended and not flushed (ours: `log.unflushed.bytes.max`); 0 is no bound.
@@ -241,15 +240,12 @@ impl Settings {
         for (key, value) in &file {
             if configs::find(Kind::Broker, key).is_some() {
                 configs::validate(Kind::Broker, key, value).map_err(|error| wrong(key, value, error))?;
-            } else if OWN_KEYS.iter().all(|own| own.name != key) {
+            } else if OWN_KEYS.iter().all(|own| own.name != key) && !is_of_listener(key, value)? {
                 unknown.push(key.clone());
             }
         }
         let values = Values { file: &file };
-        let node_id = match file.get("node.id").or_else(|| file.get("broker.id")) {
-            Some(_) => NodeId(values.number("node.id").or_else(|_| values.number("broker.id"))?),
-            None => NodeId(1),
-        };
+        let node_id = node_id(&file, &values)?;
         let settings = Settings {
             unknown,
             node_id,
@@ -263,8 +259,6 @@ impl Settings {
             rack: file.get("broker.rack").cloned(),
             request_bytes_max: values.count("socket.request.max.bytes")?,
             connection_idle_max: idle_max(&values)?,
-            connections_max: values.count("max.connections")?,
-            connections_per_ip_max: values.count("max.connections.per.ip")?,
             quota_window: quota_window(&values, "quota.window")?,
             controller_quota_window: quota_window(&values, "controller.quota.window")?,
             fetch_bytes_max: values.count("fetch.max.bytes")?,
@@ -293,7 +287,6 @@ impl Settings {
             transactions: transactions::transactions(&values)?,
             retention_check: values.millis("log.retention.check.interval.ms")?,
             checkpoint: values.millis("log.flush.offset.checkpoint.interval.ms")?,
-            producer_expiry_ms: values.number("producer.id.expiration.ms")?,
             metadata: metadata_log(&values)?,
             unflushed_bytes: own_number(&file, "log.unflushed.bytes.max")?.map(|bytes| bytes as u64),
             memory_bytes: own_number(&file, "memory.request.bytes")?,
@@ -305,9 +298,9 @@ impl Settings {
                 "a node with only one role (process.roles): say process.roles=broker,controller, or leave it out";
             return Err(SettingsError::Unsupported(missing.to_owned()));
         }
-        if file.get("controller.quorum.voters").is_some_and(|voters| voters.contains(',')) {
-            return Err(SettingsError::Unsupported("a quorum of several voters (controller.quorum.voters)".to_owned()));
-        }
+        only_voter(&file, settings.node_id)?;
+        configs::check_file_together(&file).map_err(|error| SettingsError::Together(error.message))?;
+        known_hosts(&values)?;
         if file.get("metadata.log.dir").is_some_and(|dir| *settings.data_dir != *dir.trim()) {
             return Err(SettingsError::Unsupported(
                 "a directory of its own for the metadata log (metadata.log.dir)".to_owned(),
@@ -317,6 +310,63 @@ impl Settings {
         let mut file = file;
         file.entry("node.id".to_owned()).or_insert_with(|| settings.node_id.to_string());
         Ok(Settings { file, ..settings })
+    }
+
+    /// The settings of groups, with the interval that is in force now.
+    pub(crate) fn groups_with(&self, assignment_interval_ms: i32) -> milena_coordinators::group::Settings {
+        let mut groups = self.groups;
+        groups.consumer.assignment_interval_ms = assignment_interval_ms;
+        groups
+    }
+
+    /// What is in force of the settings that may change, as long as nobody changed any.
+    pub(crate) fn at_start(&self) -> Changeable {
+        let none = BTreeMap::new();
+        let layers = Layers { own: &none, broker: &none, all_brokers: &none, file: &self.file };
+        Changeable::in_force(layers, &self.listeners)
+    }
+}
+
+/// A name that leads nowhere is a mistake; while the node runs, it may be one of a moment.
+fn known_hosts(values: &Values<'_>) -> Result<(), SettingsError> {
+    const KEY: &str = "max.connections.per.ip.overrides";
+    let text = values.text(KEY).unwrap_or_default();
+    let hosts = configs::connections_by_host(&text).map_err(|reason| wrong(KEY, &text, reason))?;
+    match hosts.into_keys().find(|host| (host.as_str(), 0).to_socket_addrs().is_err()) {
+        Some(host) => Err(wrong(KEY, &text, format!("no address is known by the name {host}"))),
+        None => Ok(()),
+    }
+}
+
+/// Whether it is `listener.name.LISTENER.SETTING`, and then a value of that setting.
+fn is_of_listener(key: &str, value: &str) -> Result<bool, SettingsError> {
+    let setting = configs::listener_setting(key).and_then(|setting| configs::find(Kind::Broker, setting));
+    let Some(setting) = setting else { return Ok(false) };
+    configs::normalize(setting, value).map(|_| true).map_err(|error| wrong(key, value, error))
+}
+
+/// `broker.id` is the older name. Source: `KafkaConfig.validateValues`.
+fn node_id(file: &BTreeMap<String, String>, values: &Values<'_>) -> Result<NodeId, SettingsError> {
+    match (file.get("node.id"), file.get("broker.id")) {
+        (None, None) => Ok(NodeId(1)),
+        (None, Some(_)) => Ok(NodeId(values.number("broker.id")?)),
+        (Some(id), Some(older)) if id.trim() != older.trim() => {
+            Err(wrong("node.id", id, format!("broker.id, its older name, says {older}; leave one of them out")))
+        }
+        (Some(_), _) => Ok(NodeId(values.number("node.id")?)),
+    }
+}
+
+/// A quorum that needs others would wait for them in vain.
+fn only_voter(file: &BTreeMap<String, String>, own: NodeId) -> Result<(), SettingsError> {
+    let Some(voters) = file.get("controller.quorum.voters").filter(|voters| !voters.trim().is_empty()) else {
+        return Ok(());
+    };
+    match voters.trim().split_once('@') {
+        Some((id, _)) if id.parse() == Ok(own.0) && !voters.contains(',') => Ok(()),
+        _ => Err(SettingsError::Unsupported(format!(
+            "a quorum of other voters than this node {own} (controller.quorum.voters={voters})"
+        ))),
     }
 }
 
@@ -418,6 +468,30 @@ mod tests {
             assert!(matches!(read(&[("process.roles", role)]), Err(SettingsError::Unsupported(_))), "{role}");
         }
         assert!(read(&[("process.roles", "controller, broker")]).is_ok());
+    }
+
+    #[test]
+    fn a_node_whose_quorum_is_not_itself_alone_does_not_start() {
+        let voters = |text| read(&[("node.id", "7"), ("controller.quorum.voters", text)]);
+        assert!(voters("7@localhost:9093").is_ok());
+        for others in ["7@localhost:9093,8@localhost:9094", "8@localhost:9094"] {
+            assert!(matches!(voters(others), Err(SettingsError::Unsupported(_))), "{others}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_called_by_either_name_and_both_say_the_same() {
+        assert_eq!(read(&[("broker.id", "7")]).expect("valid").node_id, NodeId(7));
+        assert_eq!(read(&[("broker.id", "7"), ("node.id", "7")]).expect("valid").node_id, NodeId(7));
+        let both = read(&[("broker.id", "7"), ("node.id", "8")]);
+        assert!(matches!(both, Err(SettingsError::Value { key, .. }) if key == "node.id"));
+    }
+
+    #[test]
+    fn data_goes_where_the_older_key_says_unless_the_newer_one_does() {
+        let data_dir = |pairs: &[_]| read(pairs).expect("valid").data_dir;
+        assert_eq!(data_dir(&[("log.dir", "/older")]), PathBuf::from("/older"));
+        assert_eq!(data_dir(&[("log.dir", "/older"), ("log.dirs", "/newer")]), PathBuf::from("/newer"));
     }
 
     #[test]

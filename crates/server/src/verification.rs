@@ -72,8 +72,6 @@ pub type Refusals = BTreeMap<TopicPartition, ErrorCode>;
 /// How the coordinator is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct VerificationSettings {
-    /// `transaction.partition.verification.enable`: also for producers that add partitions by a request of its own.
-    pub is_on: bool,
     /// `add.partitions.to.txn.retry.backoff.ms`: the pause before a coordinator that ends the last transaction is
     /// asked again.
     pub backoff: Duration,

@@ -50,7 +50,8 @@ fn described(kind: &str, setting: &Setting) -> Value {
     };
     let changes = match setting.dynamic {
         Dynamic::ReadOnly => "at a restart",
-        Dynamic::PerBroker | Dynamic::ClusterWide => "at run time",
+        Dynamic::PerBroker => "at run time, of one broker",
+        Dynamic::ClusterWide => "at run time",
     };
     json!({
         "kind": kind, "name": setting.name, "default": setting.default, "effect": effect, "changes": changes,

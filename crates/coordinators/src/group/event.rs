@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use milena_metadata::image::Image;
 use milena_protocol::Uuid;
 
-use super::{Context, Matching, Request};
+use super::{Context, Matching, Request, Settings};
 use crate::ReplyTo;
 
 /// What a shard is asked or told.
@@ -29,6 +29,8 @@ pub enum Event {
         /// Whether any topic is new, gone or grown, or a replica's rack another one.
         have_topics_changed: bool,
     },
+    /// Other settings from now on; running timers keep their deadlines.
+    Settings(Settings),
     /// Topics that the metadata no longer holds: their offsets are forgotten, a bounded number per tick.
     TopicsDeleted(Vec<DeletedTopic>),
     /// What came of [`Effect::Match`].

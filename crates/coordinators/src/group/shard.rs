@@ -72,11 +72,6 @@ impl GroupShard {
         }
     }
 
-    /// Takes over changed settings; running timers keep their deadlines.
-    pub fn set_settings(&mut self, settings: Settings) {
-        self.settings = settings;
-    }
-
     /// Takes over a newer image, see [`Event::Metadata`].
     pub fn set_image(&mut self, image: Image, has_new_topics: bool, have_topics_changed: bool) {
         self.consumers.set_image(image, has_new_topics, have_topics_changed);
@@ -205,6 +200,7 @@ impl Shard for GroupShard {
             Event::Metadata { image, has_new_topics, have_topics_changed } => {
                 self.set_image(image, has_new_topics, have_topics_changed);
             }
+            Event::Settings(settings) => self.settings = settings,
             Event::TopicsDeleted(topics) => {
                 self.forgetting.extend(topics);
                 if !self.forgetting.is_empty() {

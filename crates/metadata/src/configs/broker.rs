@@ -22,7 +22,7 @@ settings! { BROKER
     "broker.session.timeout.ms", Int, "9000", Medium, Any, ReadOnly, Acts, Public, "Silence after which the controller fences a broker, in milliseconds.";
     "client.quota.callback.class", Class, null, Low, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
     "compression.gzip.level", Int, "-1", Medium, GzipLevel, ClusterWide, Acts, Public, "Default of the topics' compression.gzip.level.";
-    "compression.lz4.level", Int, "9", Medium, Between(1, 17), ClusterWide, Acts, Public, "Default of the topics' compression.lz4.level.";
+    "compression.lz4.level", Int, "9", Medium, Between(1, 17), ClusterWide, Fixed, Public, "Default of the topics' compression.lz4.level.";
     "compression.type", Text, "producer", High, OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), ClusterWide, Acts, Public, "Default of the topics' compression.type.";
     "compression.zstd.level", Int, "3", Medium, Between(-131072, 22), ClusterWide, Acts, Public, "Default of the topics' compression.zstd.level.";
     "config.providers", List, "", Low, Words { known: &[], empty: true }, ClusterWide, NoEffect, Public, "Kept for compatibility.";
@@ -119,7 +119,7 @@ settings! { BROKER
     "group.streams.num.standby.replicas", Int, "0", Medium, AtLeast(0), ReadOnly, NoEffect, Public, "Kept for compatibility: about streams groups.";
     "group.streams.session.timeout.ms", Int, "45000", Medium, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about streams groups.";
     "initial.broker.registration.timeout.ms", Int, "60000", Medium, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
-    "inter.broker.listener.name", Text, null, Medium, Any, ReadOnly, NoEffect, Public, "Listener between brokers.";
+    "inter.broker.listener.name", Text, null, Medium, Any, ReadOnly, Acts, Public, "Listener between brokers, PLAINTEXT unless set: its connections wait for no place that clients have.";
     "internal.metadata.delete.delay.millis", Long, "60000", Low, Any, ReadOnly, Acts, Internal, "Internal. How long a deleted file of the metadata log stays, in milliseconds.";
     "internal.metadata.log.segment.bytes", Int, null, Low, Any, ReadOnly, Acts, Internal, "Internal, for tests. Largest size of a metadata log segment, in bytes.";
     "internal.metadata.max.batch.size.in.bytes", Int, "8388608", Low, Any, ReadOnly, NoEffect, Internal, "Internal. Kept for compatibility.";
@@ -127,7 +127,7 @@ settings! { BROKER
     "kafka.metrics.reporters", List, "", Low, Words { known: &[], empty: true }, ReadOnly, NoEffect, Public, "Kept for compatibility: about metrics.";
     "leader.imbalance.check.interval.seconds", Long, "300", High, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about elections.";
     "listener.security.protocol.map", Text, "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", Low, Any, PerBroker, Acts, Public, "Security protocol of each listener.";
-    "listeners", List, "PLAINTEXT://:9092", High, Words { known: &[], empty: false }, PerBroker, Acts, Public, "Where this node listens: NAME://host:port between commas.";
+    "listeners", List, "PLAINTEXT://:9092", High, Words { known: &[], empty: false }, PerBroker, Acts, Public, "Where this node listens: NAME://host:port between commas. While it runs, listeners can be added and taken away, and those that stay keep their addresses.";
     "log.cleaner.backoff.ms", Long, "15000", Medium, AtLeast(0), ClusterWide, NoEffect, Public, "Kept for compatibility: about compaction.";
     "log.cleaner.dedupe.buffer.size", Long, "134217728", Medium, Any, ClusterWide, NoEffect, Public, "Kept for compatibility: about compaction.";
     "log.cleaner.delete.retention.ms", Long, "86400000", Medium, AtLeast(0), ClusterWide, NoEffect, Public, "Default of the topics' delete.retention.ms.";
@@ -145,7 +145,7 @@ settings! { BROKER
     "log.dirs", List, null, High, Words { known: &[], empty: false }, ReadOnly, Acts, Public, "Data directories, between commas.";
     "log.flush.interval.messages", Long, "9223372036854775807", High, AtLeast(1), ClusterWide, Acts, Public, "Default of the topics' flush.messages.";
     "log.flush.interval.ms", Long, null, High, Any, ClusterWide, Acts, Public, "Default of the topics' flush.ms.";
-    "log.flush.offset.checkpoint.interval.ms", Int, "60000", High, AtLeast(0), ReadOnly, NoEffect, Public, "Kept for compatibility: about logs.";
+    "log.flush.offset.checkpoint.interval.ms", Int, "60000", High, AtLeast(0), ReadOnly, Acts, Public, "How often it is written down up to where logs are flushed, in milliseconds.";
     "log.flush.scheduler.interval.ms", Long, "9223372036854775807", High, Any, ReadOnly, Acts, Public, "Flush at least this often, in milliseconds, where log.flush.interval.ms is unset.";
     "log.flush.start.offset.checkpoint.interval.ms", Int, "60000", High, AtLeast(0), ReadOnly, NoEffect, Public, "Kept for compatibility: about logs.";
     "log.index.interval.bytes", Int, "4096", Medium, AtLeast(0), ClusterWide, Acts, Public, "Default of the topics' index.interval.bytes.";
@@ -168,10 +168,10 @@ settings! { BROKER
     "log.roll.ms", Long, null, High, Any, ClusterWide, Acts, Public, "Default of the topics' segment.ms.";
     "log.segment.bytes", Int, "1073741824", High, AtLeast(1048576), ClusterWide, Acts, Public, "Default of the topics' segment.bytes.";
     "log.segment.delete.delay.ms", Long, "60000", High, AtLeast(0), ClusterWide, Acts, Public, "Default of the topics' file.delete.delay.ms.";
-    "max.connection.creation.rate", Int, "2147483647", Medium, AtLeast(0), ClusterWide, NoEffect, Public, "Kept for compatibility.";
-    "max.connections", Int, "2147483647", Medium, AtLeast(0), ClusterWide, Acts, Public, "Most connections of the broker.";
-    "max.connections.per.ip", Int, "2147483647", Medium, AtLeast(0), ClusterWide, Acts, Public, "Most connections from one address.";
-    "max.connections.per.ip.overrides", Text, "", Medium, Any, ClusterWide, NoEffect, Public, "Kept for compatibility.";
+    "max.connection.creation.rate", Int, "2147483647", Medium, AtLeast(0), ClusterWide, Acts, Public, "Most new connections a second of the broker or, as listener.name.LISTENER.max.connection.creation.rate, of a listener; one too many waits before it is served.";
+    "max.connections", Int, "2147483647", Medium, AtLeast(0), ClusterWide, Acts, Public, "Most connections of the broker or, as listener.name.LISTENER.max.connections, of a listener; one too many waits until another ends.";
+    "max.connections.per.ip", Int, "2147483647", Medium, AtLeast(0), ClusterWide, Acts, Public, "Most connections from one address; one too many is closed at once.";
+    "max.connections.per.ip.overrides", Text, "", Medium, Any, ClusterWide, Acts, Public, "Addresses and names for which it is another number: HOST:COUNT between commas.";
     "max.incremental.fetch.session.cache.slots", Int, "1000", Medium, AtLeast(0), ReadOnly, Acts, Public, "Most fetch sessions.";
     "max.request.partition.size.limit", Int, "2000", Medium, AtLeast(1), ReadOnly, Acts, Public, "Most partitions in one DescribeTopicPartitions answer.";
     "message.max.bytes", Int, "1048588", High, AtLeast(0), ClusterWide, Acts, Public, "Default of the topics' max.message.bytes.";

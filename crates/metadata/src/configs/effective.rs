@@ -34,6 +34,16 @@ pub fn effective(kind: Kind, name: &str, layers: Layers) -> Option<String> {
     with_source(kind, name, layers).0
 }
 
+/// A broker's setting in force for one of its listeners: `listener.name.LISTENER.NAME` counts more than `NAME`, wherever
+/// either was set. Listeners are written in small letters there.
+pub fn effective_of_listener(listener: &str, name: &str, layers: Layers) -> Option<String> {
+    let narrowed = synonyms::of_listener(listener, name);
+    let setting = find(Kind::Broker, name)?;
+    let mut values = layers.of_broker().into_iter().filter_map(|(layer, _)| layer.get(&narrowed));
+    let own = values.find_map(|value| normalize(setting, value).ok());
+    own.or_else(|| effective(Kind::Broker, name, layers))
+}
+
 /// The value in force, and whose it is.
 pub(crate) fn with_source(kind: Kind, name: &str, layers: Layers) -> (Option<String>, Source) {
     let Some(setting) = find(kind, name) else { return (None, Source::Default) };
@@ -267,6 +277,34 @@ mod tests {
         assert_eq!(retention(&[], &[], &[], &[minutes, hours]), 120_000);
         assert_eq!(retention(&[], &[], &[], &[hours]), 3 * 3_600_000);
         assert_eq!(retention(&[], &[], &[ms], &[hours]), 5);
+    }
+
+    #[test]
+    fn what_is_said_of_a_listener_counts_more_than_what_is_said_of_all() {
+        let (none, all) = (Values::new(), values(&[("max.connections", "7")]));
+        let file = values(&[("listener.name.in.max.connections", "3"), ("listener.name.out.max.connections", "x")]);
+        let layers = Layers { own: &none, broker: &none, all_brokers: &all, file: &file };
+        let in_force = |listener| effective_of_listener(listener, "max.connections", layers);
+        assert_eq!(in_force("IN").as_deref(), Some("3"));
+        assert_eq!(in_force("OUT").as_deref(), Some("7"), "a value that cannot be read counts as unset");
+        let broker = values(&[("listener.name.in.max.connections", "4")]);
+        let layers = Layers { broker: &broker, ..layers };
+        assert_eq!(effective_of_listener("IN", "max.connections", layers).as_deref(), Some("4"));
+    }
+
+    #[test]
+    fn a_brokers_times_of_flushes_and_of_chance_are_its_topics_defaults() {
+        let in_force = |file: &[(&str, &str)]| {
+            let (none, file) = (Values::new(), values(file));
+            let layers = Layers { own: &none, broker: &none, all_brokers: &none, file: &file };
+            let config = TopicConfig::effective(layers);
+            (config.flush_ms, config.segment_jitter_ms)
+        };
+        let (interval, scheduler) = (("log.flush.interval.ms", "5"), ("log.flush.scheduler.interval.ms", "6"));
+        let (ms, hours) = (("log.roll.jitter.ms", "7"), ("log.roll.jitter.hours", "2"));
+        assert_eq!(in_force(&[]), (i64::MAX, 0));
+        assert_eq!(in_force(&[scheduler, hours]), (6, 2 * 3_600_000));
+        assert_eq!(in_force(&[interval, scheduler, ms, hours]), (5, 7));
     }
 
     #[test]

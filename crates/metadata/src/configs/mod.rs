@@ -6,9 +6,12 @@ mod client_metrics;
 mod describe;
 mod effective;
 mod group;
+mod limits;
+mod listeners;
 mod resource;
 mod synonyms;
 mod table;
+mod together;
 mod topic;
 
 use std::collections::BTreeMap;
@@ -17,10 +20,14 @@ pub use check::normalize;
 pub(crate) use check::words;
 pub use describe::{Described, Synonym, describe, describe_all_brokers};
 pub(crate) use effective::with_source;
-pub use effective::{CleanupPolicy, CompressionType, Layers, TopicConfig, effective};
+pub use effective::{CleanupPolicy, CompressionType, Layers, TopicConfig, effective, effective_of_listener};
+pub use limits::connections_by_host;
+pub use listeners::{NamedAddress, named_addresses, security_protocols};
 use milena_protocol::{ErrorCode, NodeId};
 pub use resource::{check_file, validate_resource};
+pub use synonyms::listener_setting;
 pub use table::{Check, Importance, Setting, Visibility};
+pub use together::{check_file_together, check_together};
 
 /// Whose settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -87,6 +87,11 @@ pub(super) fn of_broker(name: &str) -> Vec<&str> {
 }
 
 /// The setting that `listener.name.LISTENER.SETTING` narrows to one listener.
-pub(super) fn listener_setting(name: &str) -> Option<&str> {
+pub fn listener_setting(name: &str) -> Option<&str> {
     name.strip_prefix("listener.name.")?.split_once('.').map(|(_, setting)| setting)
+}
+
+/// What [`listener_setting`] takes apart.
+pub(super) fn of_listener(listener: &str, setting: &str) -> String {
+    format!("listener.name.{}.{setting}", listener.to_lowercase())
 }

@@ -8,7 +8,7 @@ use super::table::settings;
 settings! { TOPIC
     "cleanup.policy", List, "delete", Medium, Words { known: &["compact", "delete"], empty: true }, ClusterWide, Acts, Public, "What becomes of old segments: delete, compact, both, or nothing when empty.";
     "compression.gzip.level", Int, "-1", Medium, GzipLevel, ClusterWide, Acts, Public, "Level of gzip where the broker compresses; -1 is gzip's own default.";
-    "compression.lz4.level", Int, "9", Medium, Between(1, 17), ClusterWide, Acts, Public, "Level of lz4 where the broker compresses.";
+    "compression.lz4.level", Int, "9", Medium, Between(1, 17), ClusterWide, Fixed, Public, "Level of lz4 where the broker compresses: the encoder knows one way, whichever level is said.";
     "compression.type", Text, "producer", Medium, OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), ClusterWide, Acts, Public, "Codec that batches are stored in; producer keeps what was sent.";
     "compression.zstd.level", Int, "3", Medium, Between(-131072, 22), ClusterWide, Acts, Public, "Level of zstd where the broker compresses.";
     "delete.retention.ms", Long, "86400000", Medium, AtLeast(0), ClusterWide, NoEffect, Public, "How long a compacted topic keeps tombstones, in milliseconds.";

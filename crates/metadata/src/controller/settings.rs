@@ -16,7 +16,7 @@ use milena_protocol::{ErrorCode, NodeId};
 use super::activation::MIN_ISR;
 use super::refusal::{Refusal, answer};
 use super::{Active, Options, Response};
-use crate::configs::{Kind, Resource, Type, Values, find, validate_resource};
+use crate::configs::{Kind, Layers, Resource, Type, Values, check_together, find, validate_resource};
 use crate::features::ELR_VERSION;
 
 /// Longest value, in UTF-16 units as Java counts them.
@@ -128,6 +128,7 @@ impl Active {
         }
         check_sizes(&after)?;
         validate_resource(resource, &after, self.layers(options, &after))?;
+        self.check_broker(options, resource, &after)?;
         self.check_exists(resource)?;
         Ok(records)
     }
@@ -145,6 +146,17 @@ impl Active {
             None => refuse("Cluster-level min.insync.replicas cannot be removed while ELR is enabled."),
             Some(_) => Ok(()),
         }
+    }
+
+    /// Whether this node could run with it. What stands in the files of others is not known here.
+    fn check_broker(&self, options: &Options, resource: &Resource, after: &Values) -> Result<(), Refusal> {
+        let before = self.layers(options, after);
+        let after = match resource {
+            resource if *resource == Resource::all_brokers() => Layers { all_brokers: after, ..before },
+            resource if *resource == Resource::broker(options.node) => Layers { broker: after, ..before },
+            _ => return Ok(()),
+        };
+        Ok(check_together(before, after)?)
     }
 
     fn check_exists(&self, resource: &Resource) -> Result<(), Refusal> {

@@ -2,7 +2,6 @@
 
 use milena_metadata::image::{Partition, Topic};
 use milena_metadata::topic_name;
-use milena_protocol::ErrorCode;
 use milena_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use milena_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
@@ -10,6 +9,7 @@ use milena_protocol::messages::describe_topic_partitions_response::{
 use milena_protocol::messages::{
     DescribeClusterRequest, DescribeClusterResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
 };
+use milena_protocol::{ErrorCode, NodeId};
 
 use crate::api::metadata::{View, ids};
 use crate::api::operations;
@@ -49,11 +49,15 @@ pub async fn describe_cluster<W: World>(
         let is_fenced = broker.fenced;
         Some(DescribeClusterBroker { broker_id: broker.id.0, host, port, rack: broker.rack.clone(), is_fenced })
     });
+    let brokers: Vec<DescribeClusterBroker> = brokers.collect();
+    // Unlike Metadata, this names nobody who cannot be reached by this listener.
+    let controller = view.any_broker();
+    let is_shown = brokers.iter().any(|broker| broker.broker_id == controller.0);
     let mut response = DescribeClusterResponse {
         endpoint_type: BROKERS,
         cluster_id: call.node.cluster_id.clone(),
-        controller_id: view.any_broker().0,
-        brokers: brokers.collect(),
+        controller_id: if is_shown { controller.0 } else { NodeId::NONE.0 },
+        brokers,
         ..Default::default()
     };
     if request.include_cluster_authorized_operations {

@@ -93,7 +93,7 @@ async fn vouched<W: World>(
 ) -> Result<Voucher, ErrorCode> {
     let operation = Operation::of_offsets(call.version());
     let bumps_epoch = operation.bumps_epoch();
-    if !bumps_epoch && !call.node.settings.verification.is_on {
+    if !bumps_epoch && !call.node.changeable().verifies {
         return Ok(Voucher::NotNeeded);
     }
     let replica = call.node.partitions.replica(GROUPS_TOPIC, shard).ok_or(ErrorCode::UnknownTopicOrPartition)?;

@@ -3,9 +3,11 @@
 //! Source: `KafkaConfig.validateValues`, `SocketServerConfigs.listenerListToEndPoints` and
 //! `ListenerInfo.withWildcardHostnamesResolved` of Kafka 4.3.1.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::ToSocketAddrs;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+
+use milena_metadata::configs::{self, NamedAddress, security_protocols};
 
 use super::{ListenerSettings, SettingsError, address, wrong};
 
@@ -20,15 +22,8 @@ pub(super) fn listeners(
         Some(text) => Some(advertised(text, &listening)?),
         None => None,
     };
-    let controller: Vec<&str> =
-        file.get("controller.listener.names").map_or(Vec::new(), |names| names.split(',').map(str::trim).collect());
-    let protocols = file.get("listener.security.protocol.map").map_or("", String::as_str);
     let mut listeners = Vec::new();
-    for listener in listening {
-        if controller.contains(&listener.name.as_str()) {
-            continue;
-        }
-        plaintext(&listener.name, protocols)?;
+    for listener in of_clients(file, listening)? {
         let shown = match &advertised {
             Some(advertised) => advertised.iter().find(|shown| shown.name == listener.name),
             None => Some(routable(&listener)?),
@@ -37,17 +32,47 @@ pub(super) fn listeners(
             true => own_host(),
             false => Ok(shown.host.clone()),
         };
-        let bind_host = if listener.host.is_empty() { WILDCARD } else { &listener.host };
-        listeners.push(ListenerSettings {
-            bind: address("listeners", &join(bind_host, listener.port))?,
-            advertised: shown.map(|shown| Ok((host(shown)?, shown.port))).transpose()?,
-            name: Arc::from(listener.name),
-        });
+        let advertised = shown.map(|shown| Ok((host(shown)?, shown.port))).transpose()?;
+        listeners.push(ListenerSettings { bind: bind(&listener)?, advertised, name: Arc::from(listener.name) });
     }
-    match listeners.iter().any(|listener| listener.advertised.is_some()) {
-        true => Ok(listeners),
-        false => Err(wrong("listeners", given, "names no listener for clients, or none that is advertised")),
+    if !listeners.iter().any(|listener| listener.advertised.is_some()) {
+        return Err(wrong("listeners", given, "names no listener for clients, or none that is advertised"));
     }
+    match file.get("inter.broker.listener.name") {
+        Some(name) if !listeners.iter().any(|it| it.advertised.is_some() && *it.name == name.trim().to_uppercase()) => {
+            Err(wrong("inter.broker.listener.name", name, "names no listener that is advertised"))
+        }
+        _ => Ok(listeners),
+    }
+}
+
+/// Listeners that are opened while the node runs: nobody is told of them (Kafka, too, registers once).
+pub(super) fn unadvertised(values: &BTreeMap<String, String>) -> Result<Vec<ListenerSettings>, SettingsError> {
+    let given = values.get("listeners").map_or(LISTENERS, String::as_str);
+    let opened = |listener: NamedAddress| {
+        Ok(ListenerSettings { bind: bind(&listener)?, advertised: None, name: Arc::from(listener.name) })
+    };
+    of_clients(values, named_addresses("listeners", given)?)?.into_iter().map(opened).collect()
+}
+
+/// Those that are not the controller's, all of them served.
+fn of_clients(
+    values: &BTreeMap<String, String>,
+    listening: Vec<NamedAddress>,
+) -> Result<Vec<NamedAddress>, SettingsError> {
+    let controller: Vec<&str> =
+        values.get("controller.listener.names").map_or(Vec::new(), |names| names.split(',').map(str::trim).collect());
+    let key = "listener.security.protocol.map";
+    let map = values.get(key).map_or("", String::as_str);
+    let protocols = security_protocols(map).map_err(|reason| wrong(key, map, reason))?;
+    let of_clients = listening.into_iter().filter(|listener| !controller.contains(&listener.name.as_str()));
+    let served = |listener: NamedAddress| plaintext(&listener.name, &protocols).map(|()| listener);
+    of_clients.map(served).collect()
+}
+
+fn bind(listener: &NamedAddress) -> Result<SocketAddr, SettingsError> {
+    let host = if listener.host.is_empty() { WILDCARD } else { &listener.host };
+    address("listeners", &join(host, listener.port))
 }
 
 /// How this machine calls itself, if that name leads anywhere. Kafka asks for the canonical form of it, too.
@@ -64,13 +89,6 @@ pub(super) fn own_host() -> Result<String, SettingsError> {
             ),
         )),
     }
-}
-
-/// One of `NAME://HOST:PORT,..`; without a host it means every address of this machine.
-struct NamedAddress {
-    name: String,
-    host: String,
-    port: u16,
 }
 
 /// What is advertised belongs to a listener, and can be reached.
@@ -108,9 +126,8 @@ fn join(host: &str, port: u16) -> String {
 }
 
 /// Only PLAINTEXT is served; a listener that promises more must not come up without it.
-fn plaintext(name: &str, protocols: &str) -> Result<(), SettingsError> {
-    let mapped = protocols.split(',').filter_map(|pair| pair.trim().split_once(':')).find(|(key, _)| *key == name);
-    match mapped.map_or(name, |(_, protocol)| protocol) {
+fn plaintext(name: &str, protocols: &BTreeMap<String, String>) -> Result<(), SettingsError> {
+    match protocols.get(name).map_or(name, String::as_str) {
         "PLAINTEXT" => Ok(()),
         protocol @ ("SSL" | "SASL_PLAINTEXT" | "SASL_SSL") => {
             Err(SettingsError::Unsupported(format!("security protocol {protocol} (listener {name})")))
@@ -119,24 +136,8 @@ fn plaintext(name: &str, protocols: &str) -> Result<(), SettingsError> {
     }
 }
 
-/// `NAME://HOST:PORT,...`, each name once.
 fn named_addresses(key: &str, text: &str) -> Result<Vec<NamedAddress>, SettingsError> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let addresses = parts.map(|part| named_address(key, part)).collect::<Result<Vec<_>, _>>()?;
-    let mut names = BTreeSet::new();
-    match addresses.iter().find(|address| !names.insert(address.name.as_str())) {
-        Some(twice) => Err(wrong(key, text, format!("\"{}\" stands there twice", twice.name))),
-        None => Ok(addresses),
-    }
-}
-
-fn named_address(key: &str, part: &str) -> Result<NamedAddress, SettingsError> {
-    let expected = || wrong(key, part, "expected NAME://HOST:PORT");
-    let (name, place) = part.split_once("://").ok_or_else(expected)?;
-    let (host, port) = place.rsplit_once(':').ok_or_else(expected)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = port.parse().map_err(|_| expected())?;
-    Ok(NamedAddress { name: name.to_ascii_uppercase(), host: host.to_owned(), port })
+    configs::named_addresses(text).map_err(|reason| wrong(key, text, format!("{reason}; expected NAME://HOST:PORT,..")))
 }
 
 /// Where the node listens if nobody says.
@@ -180,8 +181,8 @@ mod tests {
     fn only_names_of_listeners_are_advertised_and_each_once() {
         let told = refusal("IN://127.0.0.1:1", Some("IN://a:1,OUT://b:2"));
         assert!(told.contains("\"OUT\"") && told.contains("are IN"), "{told}");
-        assert!(refusal("IN://127.0.0.1:1,IN://127.0.0.1:2", None).contains("twice"));
-        assert!(refusal("IN://127.0.0.1:1", Some("IN://a:1,in://b:2")).contains("twice"));
+        assert!(refusal("IN://127.0.0.1:1,IN://127.0.0.1:2", None).contains("different name"));
+        assert!(refusal("IN://127.0.0.1:1", Some("IN://a:1,in://b:2")).contains("different name"));
     }
 
     #[test]

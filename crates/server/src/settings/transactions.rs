@@ -9,7 +9,6 @@ use crate::verification::VerificationSettings;
 /// How coordinators are asked.
 pub(super) fn verification(values: &Values<'_>) -> Result<VerificationSettings, SettingsError> {
     Ok(VerificationSettings {
-        is_on: values.number("transaction.partition.verification.enable")?,
         backoff: values.millis("add.partitions.to.txn.retry.backoff.ms")?,
         backoff_max: values.millis("add.partitions.to.txn.retry.backoff.max.ms")?,
     })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use milena_coordinators::group::{
-    Context, DeletedTopic, Effect, Event, GroupShard, Matching, Request, Response, partition_for,
+    Context, DeletedTopic, Effect, Event, GroupShard, Matching, Request, Response, Settings, partition_for,
 };
 use milena_metadata::image::Image;
 use milena_protocol::LeaderEpoch;
@@ -21,7 +21,7 @@ impl<W: World> Kind<W> for GroupShard {
     const TOPIC: &'static str = GROUPS_TOPIC;
 
     fn empty(node: &Node<W>, _epoch: LeaderEpoch) -> GroupShard {
-        GroupShard::new(node.settings.groups)
+        GroupShard::new(node.settings.groups_with(node.changeable().assignment_interval_ms))
     }
 
     fn begin(&mut self, node: &Node<W>) {
@@ -62,6 +62,11 @@ impl<W: World> Shards<W, GroupShard> {
     /// Hands every shard a newer image.
     pub(crate) async fn metadata_changed(&self, image: Image, has_new_topics: bool, have_topics_changed: bool) {
         self.tell(Event::Metadata { image, has_new_topics, have_topics_changed }).await;
+    }
+
+    /// Tells every shard what is in force from now on.
+    pub(crate) async fn settings_changed(&self, settings: Settings) {
+        self.tell(Event::Settings(settings)).await;
     }
 
     /// Tells every shard about topics that are gone.

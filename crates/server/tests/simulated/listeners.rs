@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use milena_disk::MemoryDisk;
-use milena_protocol::messages::MetadataRequest;
 use milena_protocol::messages::metadata_request::MetadataRequestTopic;
+use milena_protocol::messages::{DescribeClusterRequest, FindCoordinatorRequest, MetadataRequest};
 
 use crate::client::{Client, node_with};
 use crate::world::Network;
@@ -46,5 +46,36 @@ async fn trap_16_addresses_are_those_of_the_listener_that_one_came_in_by() {
         let epoch = if version >= 7 { epoch } else { -1 };
         assert_eq!(partition, (error, -1, epoch, vec![own]), "{version}");
     }
+    node.stop().await;
+}
+
+/// Error, node and place of the coordinator of a group.
+async fn coordinator(network: &Network, port: u16) -> (i16, i32, (String, i32)) {
+    let request = FindCoordinatorRequest { key: "g".to_owned(), ..Default::default() };
+    let answer = Client::connect(network, port).ask(&request, 2).await;
+    (answer.error_code, answer.node_id, (answer.host, answer.port))
+}
+
+/// Kafka 4.3.1 was asked the same by listeners like these.
+#[tokio::test(start_paused = true)]
+async fn coordinators_and_brokers_are_told_by_the_listener_that_one_came_in_by() {
+    const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+    let settings = [&SETTINGS[..], &[("offsets.topic.replication.factor", "1")]].concat();
+    let network = Arc::new(Network::default());
+    let node = node_with(&network, &MemoryDisk::new(), 9001, 5, &settings).await;
+    while coordinator(&network, 9001).await.0 != 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let mut told = Vec::new();
+    for port in [9001, 9002, 9003] {
+        let found = coordinator(&network, port).await;
+        let cluster = Client::connect(&network, port).ask(&DescribeClusterRequest::default(), 0).await;
+        let brokers: Vec<_> = cluster.brokers.into_iter().map(|broker| (broker.host, broker.port)).collect();
+        told.push((found, cluster.controller_id, brokers));
+    }
+    let place = |host: &str, port| (host.to_owned(), port);
+    let reached = |place: (String, i32)| ((0, 1, place.clone()), 1, vec![place]);
+    let unreached = ((COORDINATOR_NOT_AVAILABLE, -1, place("", -1)), -1, Vec::new());
+    assert_eq!(told, [reached(place("127.0.0.1", 9001)), reached(place("far.example", 99)), unreached]);
     node.stop().await;
 }

@@ -3,7 +3,9 @@
 
 mod classic_groups;
 mod client;
+mod connection_limits;
 mod consumer_groups;
+mod dynamic_settings;
 mod endurance;
 mod every_version;
 mod fairness;
@@ -19,6 +21,7 @@ mod offline;
 mod pipelining;
 mod quotas;
 mod seam;
+mod start_settings;
 mod telemetry;
 mod transactions;
 mod unflushed;

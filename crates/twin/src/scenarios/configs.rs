@@ -59,6 +59,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         traps: &[],
         play: broker_refused,
     },
+    Scenario {
+        name: "configs/broker_together",
+        shows: "settings of brokers that are valid alone, and with the others or as a change are not",
+        traps: &[],
+        play: broker_together,
+    },
+    Scenario {
+        name: "configs/broker_layers",
+        shows: "a value of all brokers, over it this broker's own, and both taken away again",
+        traps: &[165],
+        play: broker_layers,
+    },
 ];
 
 pub(super) const TOPIC: i8 = 2;
@@ -291,5 +303,85 @@ fn broker_refused(x: &mut Exchange) {
         let request =
             IncrementalAlterConfigsRequest { validate_only: true, ..change(BROKER, name, &[(operation, key, value)]) };
         x.ask(1, &request);
+    }
+}
+
+/// Everything is only checked, for one broker and for all.
+fn broker_together(x: &mut Exchange) {
+    let none = "";
+    let cases: &[(&str, &str, &str)] = &[
+        (none, "max.connections", "0"),
+        ("1", "max.connections", "0"),
+        ("1", "max.connections", "-1"),
+        ("1", "listener.name.plaintext.max.connections", "0"),
+        (none, "listener.name.plaintext.max.connections", "5"),
+        ("1", "listener.name.other.max.connections", "0"),
+        (none, "max.connection.creation.rate", "0"),
+        (none, "max.connection.creation.rate", "1000"),
+        ("1", "listener.name.plaintext.max.connection.creation.rate", "-1"),
+        ("1", "max.connections.per.ip", "0"),
+        ("1", "max.connections.per.ip.overrides", "127.0.0.1"),
+        ("1", "max.connections.per.ip.overrides", "127.0.0.1:x"),
+        ("1", "max.connections.per.ip.overrides", "127.0.0.1:-3"),
+        ("1", "max.connections.per.ip.overrides", "sp ace:5"),
+        (none, "max.connections.per.ip.overrides", "::1:5,127.0.0.1:7"),
+        ("1", "log.retention.ms", "0"),
+        ("1", "log.retention.ms", "-2"),
+        (none, "log.roll.ms", "0"),
+        ("1", "log.roll.jitter.ms", "-1"),
+        (none, "group.consumer.assignment.interval.ms", "20000"),
+        ("1", "group.consumer.assignment.interval.ms", "15000"),
+        ("1", "num.io.threads", "3"),
+        (none, "num.io.threads", "16"),
+        (none, "num.io.threads", "17"),
+        ("1", "num.network.threads", "7"),
+        ("1", "listener.name.plaintext.num.network.threads", "7"),
+        (none, "background.threads", "30"),
+        ("1", "log.cleaner.threads", "3"),
+        ("1", "log.cleaner.dedupe.buffer.size", "1000"),
+        (none, "log.local.retention.ms", "-1"),
+        ("1", "remote.log.reader.threads", "100"),
+        ("1", "listeners", "garbage"),
+        ("1", "listeners", ""),
+        (none, "listeners", "PLAINTEXT://127.0.0.1:1"),
+        ("1", "listener.security.protocol.map", "x"),
+        ("1", "advertised.listeners", "PLAINTEXT://127.0.0.1:1"),
+        ("1", "connections.max.idle.ms", "1000"),
+        ("1", "listener.name.plaintext.connections.max.idle.ms", "1000"),
+        (none, "listener.name.plaintext.num.network.threads", "4"),
+        (none, "ssl.keystore.type", "JKS"),
+        ("1", "cordoned.log.dirs", "/no/such/directory"),
+        ("1", "metric.reporters", "no.such.Class"),
+        ("1", "producer.id.expiration.ms", "0"),
+        (none, "transaction.partition.verification.enable", "maybe"),
+        ("1", "no.such.setting", "1"),
+    ];
+    for (name, key, value) in cases {
+        let change = change(BROKER, name, &[(SET, key, Some(value))]);
+        x.ask(1, &IncrementalAlterConfigsRequest { validate_only: true, ..change });
+    }
+    let both =
+        [(SET, "max.connections.per.ip", Some("0")), (SET, "max.connections.per.ip.overrides", Some("127.0.0.1:5"))];
+    x.ask(1, &IncrementalAlterConfigsRequest { validate_only: true, ..change(BROKER, "1", &both) });
+}
+
+fn broker_layers(x: &mut Exchange) {
+    const KEY: &str = "max.connections.per.ip";
+    let steps = [
+        ("", SET, Some("100000"), "100000"),
+        ("1", SET, Some("200000"), "200000"),
+        ("", SET, Some("300000"), "200000"),
+        ("1", DELETE, None, "300000"),
+        ("", DELETE, None, "2147483647"),
+    ];
+    for (name, operation, value, in_force) in steps {
+        x.ask(1, &change(BROKER, name, &[(operation, KEY, value)]));
+        let described = DescribeConfigsRequest { include_synonyms: true, ..describe(BROKER, "1", Some(&[KEY])) };
+        x.ask_until(4, &described, |answer| {
+            let config = &answer.results[0].configs[0];
+            let origins = config.synonyms.iter().filter(|origin| origin.value.as_deref() == value).count();
+            config.value.as_deref() == Some(in_force) && (value.is_none() || origins == 1)
+        });
+        x.ask(4, &describe(BROKER, "", Some(&[KEY])));
     }
 }

@@ -142,20 +142,13 @@ impl Consumers {
         self.of_group(group, "consumer.heartbeat.interval.ms").unwrap_or(settings.consumer.heartbeat_interval_ms)
     }
 
-    /// The group's own, the cluster's, or the file's, whichever is set.
     fn assignment_interval_ms(&self, settings: &Settings, group: &str) -> i32 {
-        let of_cluster = || self.setting(&Resource::all_brokers(), "group.consumer.assignment.interval.ms");
-        let own = self.of_group(group, "consumer.assignment.interval.ms");
-        own.or_else(of_cluster).unwrap_or(settings.consumer.assignment_interval_ms)
-    }
-
-    fn of_group(&self, group: &str, name: &str) -> Option<i32> {
-        self.setting(&Resource { kind: Kind::Group, name: group.to_owned() }, name)
+        self.of_group(group, "consumer.assignment.interval.ms").unwrap_or(settings.consumer.assignment_interval_ms)
     }
 
     /// The controller validated it when it was set.
-    fn setting(&self, resource: &Resource, name: &str) -> Option<i32> {
-        self.image.config(resource).get(name)?.parse().ok()
+    fn of_group(&self, group: &str, name: &str) -> Option<i32> {
+        self.image.config(&Resource { kind: Kind::Group, name: group.to_owned() }).get(name)?.parse().ok()
     }
 }
 

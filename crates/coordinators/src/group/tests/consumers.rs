@@ -303,6 +303,20 @@ fn targets_are_made_no_more_often_than_the_interval_of_the_group_allows() {
 }
 
 #[test]
+fn an_interval_that_changes_acts_on_groups_that_are_there() {
+    let mut world = World::new();
+    world.create(T, "t", 0..2);
+    world.beat(joins("a", &["t"]));
+    let mut settings = Settings::default();
+    settings.consumer.assignment_interval_ms = 5_000;
+    world.shard.handle(world.now, Event::Settings(settings));
+    world.now = world.now + Millis(4_999);
+    assert_eq!(world.beat(joins("b", &["t"])).member_epoch, 2, "that of the target that is there");
+    world.now = world.now + Millis(1);
+    assert_eq!(owned(&world.beat(stays("a", 2, &of(T, &[0, 1])))), of(T, &[0]));
+}
+
+#[test]
 fn the_settings_of_a_group_count_more_than_the_brokers() {
     let mut world = World::new();
     world.create(T, "t", 0..1);

@@ -97,6 +97,20 @@ fn a_leader_that_does_not_answer_is_asked_about_elsewhere_and_then_replaced() {
 }
 
 #[test]
+fn a_voter_that_failed_is_left_alone_for_as_long_as_is_said() {
+    for retry_backoff_ms in [20, 700] {
+        let mut raft = Raft::new(Options { retry_backoff_ms, ..options(1) });
+        raft.step(Millis(0), Event::Started(start(voters_record(&[1, 2]))));
+        let (effects, _) = ask(&mut raft, Millis(10), begin(2, 3));
+        let (_, correlation, _) = sends(&effects).remove(0);
+        raft.step(Millis(20), Event::Response { correlation, response: Err(ErrorCode::NetworkException) });
+        let is_asked = |raft: &mut Raft, at| !sends(&raft.step(Millis(at), Event::Tick)).is_empty();
+        assert!(!is_asked(&mut raft, 19 + retry_backoff_ms), "{retry_backoff_ms}");
+        assert!(is_asked(&mut raft, 20 + retry_backoff_ms), "{retry_backoff_ms}");
+    }
+}
+
+#[test]
 fn a_late_answer_changes_nothing() {
     let (mut raft, correlation) = following();
     ask(&mut raft, Millis(15), begin(3, 4));

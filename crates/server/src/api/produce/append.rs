@@ -75,7 +75,7 @@ pub(super) async fn append_all<W: World>(call: &Call<'_, W>, asked: Asked, terms
 fn voucher<W: World>(call: &Call<'_, W>, terms: &Terms<'_>) -> Voucher {
     let bumps_epoch = Operation::of_produce(call.version()).bumps_epoch();
     match terms.transaction {
-        Some(_) if bumps_epoch || call.node.settings.verification.is_on => Voucher::Wanted { bumps_epoch },
+        Some(_) if bumps_epoch || call.node.changeable().verifies => Voucher::Wanted { bumps_epoch },
         _ => Voucher::NotNeeded,
     }
 }
