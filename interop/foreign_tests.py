@@ -1,10 +1,11 @@
 """Holds the results of a test suite of others, which has run unchanged, against the list `expected.txt` of our suite.
 
-    foreign_tests.py pytest|go|cargo RESULTS SUITE
+    foreign_tests.py pytest|go|cargo RESULTS SUITE [--unlucky]
 
 RESULTS is what the framework left: a JUnit file of pytest, the output of `go test -json`, or that of `cargo test`. SUITE is a folder
 with `expected.txt`; expectations.py says what it means, and its second column is `milena`, for what waits until we have it, or `both`, for
 what Apache Kafka does likewise. `AGAINST=kafka` in the environment says that the broker is Apache Kafka: then what waits must pass.
+With `--unlucky` the names of those are printed that failed and may do so by chance: they deserve another attempt.
 """
 
 import json
@@ -71,22 +72,27 @@ def go_results(path):
 
 def cargo_results(path):
     """Of the output of `cargo test`: `Running tests/FILE.rs (..)`, a line a test, and a last line for each binary."""
-    results, binary, open_binary = [], "", ""
+    results, binary, open_binary = {}, "", ""
+
+    def keep(*result):
+        # Another attempt stands behind the first.
+        results[result[0]] = Result(*result)
+
     text = path.read_text(errors="replace")
     for line in text.splitlines():
         if start := re.match(r"\s+Running (?:unittests )?(?:\S*/)?(\w+)\.rs \(", line):
             if open_binary:
-                results.append(Result(open_binary, "failed", "it ended before its tests did"))
+                keep(open_binary, "failed", "it ended before its tests did")
             binary = open_binary = start.group(1)
         elif end := re.match(r"test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)(?:, (.*))?$", line):
             name, state, reason = end.groups()
             state = {"ok": "passed", "FAILED": "failed", "ignored": "skipped"}[state]
-            results.append(Result(f"{binary}::{name}", state, reason or cargo_complaint(text, name)))
+            keep(f"{binary}::{name}", state, reason or cargo_complaint(text, name))
         elif line.startswith("test result:"):
             open_binary = ""
     if open_binary:
-        results.append(Result(open_binary, "failed", "it ended before its tests did"))
-    return results
+        keep(open_binary, "failed", "it ended before its tests did")
+    return list(results.values())
 
 
 def cargo_complaint(text, name):
@@ -103,8 +109,14 @@ def main():
     if broker not in BROKERS:
         sys.exit(f"AGAINST={broker}: not one of {', '.join(BROKERS)}")
     expected = expectations(suite, BROKERS, broker)
+    results = READERS[framework](path)
+    if sys.argv[4:] == ["--unlucky"]:
+        for result in results:
+            if result.state == "failed" and expected.get(result.name, NOTHING)[0] == "varies":
+                print(result.name)
+        return
     tally = Tally()
-    for result in READERS[framework](path):
+    for result in results:
         word, remark = tally.verdict(result.state, result.complaint, expected.pop(result.name, NOTHING))
         seconds = "" if result.seconds is None else f" ({result.seconds:.1f} s)"
         print(f"{word:8s} {result.name}{seconds}{remark}")

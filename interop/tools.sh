@@ -94,12 +94,19 @@ print(*[one["manifest_path"] for one in json.load(sys.stdin)["packages"] if one[
     echo "$workspace"
 }
 
-# crate_tests WORKSPACE CARGO-TEST-ARGUMENT...: runs tests of a crate, and holds what they come to against expected.txt.
+# crate_tests WORKSPACE CARGO-TEST-ARGUMENT...: runs tests of a crate, those that fail by chance up to six times, and holds what they come
+# to against expected.txt. The arguments reach into those of the tests, behind `--`.
 crate_tests() {
-    local results
+    local results attempt unlucky
     results=$CACHE/$(basename "$here").log
     (cd "$1" && cargo test --locked --no-fail-fast "${@:2}") > "$results" 2>&1 || true
     grep -q '^test result:' "$results" || tail -n 30 "$results"
+    for attempt in 2 3 4 5 6; do
+        for unlucky in $(python3 "$interop/foreign_tests.py" cargo "$results" "$here" --unlucky); do
+            echo "attempt $attempt: $unlucky"
+            (cd "$1" && cargo test --locked "${@:2}" --exact "${unlucky#*::}") >> "$results" 2>&1 || true
+        done
+    done
     foreign_tests cargo "$results"
 }
 
