@@ -13,6 +13,9 @@ use super::Client;
 use crate::expression::Expression;
 use crate::java::java_address;
 
+/// A property that is longer matches nothing: whoever names himself should not decide how long a node looks for a match.
+const MATCHED_BYTES_MAX: usize = 256;
+
 /// A property of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Property {
@@ -65,8 +68,10 @@ impl Selectors {
 
     /// Whether every expression matches. What a client does not say matches nothing.
     pub(crate) fn fit(&self, client: &Client) -> bool {
-        let fits = |(property, expression): (&Property, &Expression)| Some(expression.matches(&property.of(client)?));
-        self.0.iter().all(|pair| fits(pair) == Some(true))
+        let fits = |(property, expression): (&Property, &Expression)| {
+            property.of(client).is_some_and(|value| value.len() <= MATCHED_BYTES_MAX && expression.matches(&value))
+        };
+        self.0.iter().all(fits)
     }
 }
 
@@ -148,6 +153,14 @@ mod tests {
         let nameless = Client { id: None, ..client() };
         assert!(!fits(&["client_id=.*"], &nameless));
         assert!(fits(&["client_software_name=.*"], &nameless));
+    }
+
+    #[test]
+    fn a_very_long_id_matches_no_expression() {
+        let named = |len: usize| Client { id: Some("a".repeat(len)), ..client() };
+        assert!(fits(&["client_id=a*"], &named(MATCHED_BYTES_MAX)));
+        assert!(!fits(&["client_id=a*"], &named(MATCHED_BYTES_MAX + 1)));
+        assert!(fits(&[], &named(MATCHED_BYTES_MAX + 1)));
     }
 
     #[test]

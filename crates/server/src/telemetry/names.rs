@@ -21,13 +21,19 @@ const VALUE_BYTES_MAX: usize = 256;
 /// The ending of counters, which is not part of a family's name.
 pub(super) const TOTAL: &str = "_total";
 
+/// Of a counter's family it is the time of its beginning: no other metric may be called so.
+const CREATED: &str = "_created";
+
 /// The name of a metric's family, if it can have one.
 pub(super) fn family(name: &str) -> Option<String> {
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+    if name.len() > NAME_BYTES_MAX {
         return None;
     }
     let sound = sound(name);
-    let sound = sound.strip_suffix(TOTAL).unwrap_or(&sound);
+    let sound = sound.trim_end_matches(TOTAL);
+    if sound.is_empty() || sound.ends_with(CREATED) {
+        return None;
+    }
     Some(if name.starts_with(KAFKA) { sound.to_owned() } else { format!("client_{sound}") })
 }
 

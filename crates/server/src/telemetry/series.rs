@@ -63,13 +63,13 @@ impl Series {
     }
 
     /// Values that found no room, have no name that can be told, are of another kind than their name had before, or of a kind
-    /// that is not read.
+    /// that is not read, and steps of counters that go down or on for ever.
     pub(super) fn untold(&self) -> u64 {
         self.untold
     }
 
-    /// Takes the metrics of a push, all or nothing, but no more values than there may be series: each has labels to be made,
-    /// and those of its resource may be long.
+    /// Takes the metrics of a push, all or nothing, but no more values than its client may have series: each has labels to be
+    /// made, and those of its resource may be long.
     pub(super) fn add(
         &mut self,
         now: Millis,
@@ -83,7 +83,7 @@ impl Series {
             self.forget_quiet(now);
         }
         let forgotten_at = now + KEPT_MIN.max(Millis(INTERVALS * i64::from(interval_ms)));
-        let mut left = self.series_max;
+        let mut left = self.of_client_max();
         let unread = otlp::read(metrics, &mut |point| {
             let is_taken = left > 0 && self.add_point(client, forgotten_at, point);
             left = left.saturating_sub(1);
@@ -102,13 +102,17 @@ impl Series {
         if self.families.get(&name).is_some_and(|family| family.is_counter != is_counter) {
             return false;
         }
-        if point.value.is_nan() {
+        let known = self.families.get(&name).and_then(|family| family.samples.get(&labels));
+        let value = point.value + known.filter(|_| is_delta).map_or(0.0, |sample| sample.value);
+        if value.is_nan() {
             self.remove(&name, &labels);
             return true;
         }
+        if is_counter && !(point.value >= 0.0 && value.is_finite()) {
+            return false;
+        }
         if let Some(sample) = self.families.get_mut(&name).and_then(|family| family.samples.get_mut(&labels)) {
-            sample.value = if is_delta { sample.value + point.value } else { point.value };
-            sample.forgotten_at = forgotten_at;
+            (sample.value, sample.forgotten_at) = (value, forgotten_at);
             return true;
         }
         let help = cut(point.description);
@@ -123,16 +127,19 @@ impl Series {
             self.size_bytes += family_bytes(name, help);
             Family { is_counter, help: help.to_owned(), samples: BTreeMap::new() }
         });
-        let sample = Sample { value: point.value, client: client.instance, forgotten_at };
+        let sample = Sample { value, client: client.instance, forgotten_at };
         family.samples.insert(labels, sample);
         true
     }
 
+    fn of_client_max(&self) -> usize {
+        (self.series_max / CLIENT_PART).max(1)
+    }
+
     fn has_room(&self, client: Uuid, new_bytes: usize) -> bool {
         let of_client = self.of_client.get(&client).copied().unwrap_or(0);
-        let of_client_max = (self.series_max / CLIENT_PART).max(1);
         let bytes_max = self.series_max.saturating_mul(SERIES_BYTES);
-        self.len < self.series_max && of_client < of_client_max && self.size_bytes + new_bytes <= bytes_max
+        self.len < self.series_max && of_client < self.of_client_max() && self.size_bytes + new_bytes <= bytes_max
     }
 
     fn remove(&mut self, name: &str, labels: &str) {
@@ -307,6 +314,27 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_never_goes_down_and_always_is_a_number() {
+        let mut series = Series::new(100);
+        for value in [2.0, -5.0, f64::INFINITY, f64::NEG_INFINITY, 1.0, f64::MAX, f64::MAX] {
+            add(&mut series, 0, 1, &metrics("x", 7, "a", value));
+        }
+        assert_eq!((told(&series, 0), series.untold()), (vec![format!("client_x_total c1 a {:?}", f64::MAX)], 4));
+        add(&mut series, 0, 1, &metrics("x", 7, "a", f64::NAN));
+        assert_eq!(series.len(), 0);
+    }
+
+    #[test]
+    fn no_name_is_that_of_a_counters_lines() {
+        let mut series = Series::new(100);
+        add(&mut series, 0, 1, &metrics("x", 7, "a", 1.0));
+        for clashing in ["x.total", "x.total.total", "x.created", "x.created.total", "total", "_total", ""] {
+            add(&mut series, 0, 2, &metrics(clashing, 5, "a", 1.0));
+        }
+        assert_eq!(told(&series, 0), ["client_total c2 a 1.0", "client_x_total c1 a 1.0"]);
+    }
+
+    #[test]
     fn series_are_forgotten_a_minute_or_three_intervals_after_their_last_value() {
         let mut series = Series::new(100);
         add(&mut series, 0, 1, &metrics("x", 5, "a", 1.0));
@@ -351,8 +379,8 @@ mod tests {
     }
 
     #[test]
-    fn no_more_values_are_looked_at_than_there_may_be_series() {
-        let mut series = Series::new(20);
+    fn no_more_values_are_looked_at_than_a_client_may_have_series() {
+        let mut series = Series::new(200);
         let all: Vec<u8> = (0..30).flat_map(|value| metrics("x", 5, "a", f64::from(value))).collect();
         add(&mut series, 0, 1, &all);
         assert_eq!((told(&series, 0), series.untold()), (vec!["client_x c1 a 19.0".to_owned()], 10));
