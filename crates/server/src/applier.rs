@@ -101,19 +101,8 @@ async fn apply<W: World>(node: &Arc<Node<W>>, image: Image, changes: &Changes, o
 /// Quotas act from now on; those of hosts by name once somebody said who is meant, for which nothing else waits.
 fn take_over_quotas<W: World>(node: &Arc<Node<W>>, image: &Image) {
     let unknown = node.quotas.set(image);
-    if unknown.is_empty() {
-        return;
-    }
-    let asking = Arc::clone(node);
-    let look_up = async move {
-        for host in unknown {
-            match asking.world.look_up(&host).await {
-                Some(address) => asking.quotas.found(host, address),
-                None => warn!(host, "a quota of a host without an address has no effect until quotas change again"),
-            }
-        }
-    };
-    node.world.spawn(Place::Background, Box::pin(look_up));
+    let warning = "a quota of a host without an address has no effect until quotas change again";
+    node.look_up_beside(unknown, warning, |node, host, address| node.quotas.found(host, address));
 }
 
 /// Clients are asked for what the subscriptions say now. Their expressions are compiled first.

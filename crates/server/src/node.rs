@@ -1,7 +1,7 @@
 //! A node: everything that its connections and threads share, how it starts, and how it stops.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -113,18 +113,34 @@ impl<W: World> Node<W> {
         self.doors.set(self, &changeable.listeners);
     }
 
-    /// Finds the addresses of hosts that may have another number of connections; nothing waits for it.
+    /// Finds the addresses of hosts that may have another number of connections.
     fn look_up_hosts(self: &Arc<Self>) {
         let unknown = self.connections.unknown_hosts();
-        if unknown.is_empty() {
+        self.look_up_beside(
+            unknown,
+            "this host of max.connections.per.ip.overrides has no address",
+            |node, host, address| {
+                node.connections.found(host, address);
+            },
+        );
+    }
+
+    /// Finds the addresses of hosts while everything else goes on; the log says of which there is none.
+    pub(crate) fn look_up_beside(
+        self: &Arc<Self>,
+        hosts: Vec<String>,
+        unknown: &'static str,
+        found: impl Fn(&Node<W>, String, IpAddr) + Send + 'static,
+    ) {
+        if hosts.is_empty() {
             return;
         }
         let node = Arc::clone(self);
         let look_up = async move {
-            for host in unknown {
+            for host in hosts {
                 match node.world.look_up(&host).await {
-                    Some(address) => node.connections.found(host, address),
-                    None => warn!(host, "nobody knows this host of max.connections.per.ip.overrides"),
+                    Some(address) => found(&node, host, address),
+                    None => warn!(host, "{unknown}"),
                 }
             }
         };
