@@ -13,6 +13,12 @@ const { inspect, isDeepStrictEqual } = require('node:util')
 const CHECK_SECONDS_MAX = 120
 
 const checks = []
+/** What is known besides when a check fails. */
+let evidence = () => ''
+
+function showWhenFailing(known) {
+  evidence = known
+}
 
 /** A check is a sentence, and what fails by throwing where the sentence is false. */
 function check(sentence, action) {
@@ -36,7 +42,7 @@ function shorten(value) {
   return text.length < 600 ? text : `${text.slice(0, 600)} ...`
 }
 
-/** Asks again until the answer is true, and returns it. */
+/** Asks again until the answer is true, and returns it. What is asked for is a text, or what makes one when it did not come. */
 async function eventually(question, what, seconds = 30) {
   const until = Date.now() + seconds * 1000
   while (Date.now() < until) {
@@ -44,7 +50,7 @@ async function eventually(question, what, seconds = 30) {
     if (answer) return answer
     await sleep(20)
   }
-  throw new Error(`not within ${seconds} s: ${what}`)
+  throw new Error(`not within ${seconds} s: ${typeof what === 'function' ? what() : what}`)
 }
 
 /** The error with which an action fails. */
@@ -95,9 +101,10 @@ async function run() {
 }
 
 function end(passed, sentence, fault) {
+  console.error(evidence())
   console.error(fault)
   console.log(`FAILED ${sentence}: ${fault.message}\n${passed} passed, 1 failed`)
   process.exit(1)
 }
 
-module.exports = { check, equal, eventually, fresh, mayBeKilled, range, refusal, run, sleep, whileKilled }
+module.exports = { check, equal, eventually, fresh, mayBeKilled, range, refusal, run, showWhenFailing, sleep, whileKilled }

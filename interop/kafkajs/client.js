@@ -7,7 +7,7 @@ const zlib = require('node:zlib')
 const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require('kafkajs')
 const snappy = require('kafkajs-snappy')
 const lz4 = require('lz4-napi')
-const { check, equal, eventually, fresh, mayBeKilled, range, refusal, run, sleep, whileKilled } = require('checking')
+const { check, equal, eventually, fresh, mayBeKilled, range, refusal, run, showWhenFailing, sleep, whileKilled } = require('checking')
 
 // What the client leaves to others, plugged in as its documentation says.
 CompressionCodecs[CompressionTypes.Snappy] = snappy
@@ -24,7 +24,16 @@ const BOOTSTRAP = process.argv[2]
 const PARTITIONS = 3
 const BASE_TIME = 1_700_000_000_000
 const retry = { initialRetryTime: 100, maxRetryTime: 500, retries: 200 }
-const kafka = new Kafka({ clientId: 'kafkajs', brokers: [BOOTSTRAP], logLevel: logLevel.NOTHING, retry })
+
+// The last of what the client tells about itself.
+const told = []
+const logCreator = () => ({ namespace, log }) => {
+  told.push({ namespace, ...log })
+  if (told.length > 200) told.shift()
+}
+showWhenFailing(() => told.map(entry => JSON.stringify(entry)).join('\n'))
+
+const kafka = new Kafka({ clientId: 'kafkajs', brokers: [BOOTSTRAP], logLevel: logLevel.DEBUG, logCreator, retry })
 const admin = kafka.admin()
 
 async function create(partitions = PARTITIONS, configs = {}) {
@@ -90,7 +99,8 @@ class Member {
 
   /** Waits for exactly `count` records; one more is a fault, too. */
   async read(count) {
-    await eventually(() => this.crash ?? this.records.length >= count, `${count} records`, 60)
+    const has = () => `${count} records; there are ${this.records.length}`
+    await eventually(() => this.crash ?? this.records.length >= count, has, 60)
     if (this.crash) throw this.crash
     await sleep(100)
     equal(this.records.length, count, 'records read')
