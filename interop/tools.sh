@@ -11,8 +11,17 @@ need() {
     command -v "$1" > /dev/null || { echo "this needs $1, which is not installed" >&2; exit 1; }
 }
 
+# one_at_a_time FUNCTION NAME ARGUMENT...: fetches what several suites share, and which others may be fetching beside us.
+one_at_a_time() {
+    (flock 9; "$@") 9> "$CACHE/$2.lock"
+}
+
 # python_with NAME REQUIREMENT...: prints the path of a Python that has them.
 python_with() {
+    one_at_a_time fetch_python "$@"
+}
+
+fetch_python() {
     need python3
     local folder=$CACHE/python-$1
     local wanted="${*:2}"
@@ -146,6 +155,25 @@ librdkafka_test_runner() {
         fi
     fi
     echo "$sources/tests"
+}
+
+# jars NAME POM: prints the class path of what a pom.xml asks for, fetched by Maven.
+jars() {
+    one_at_a_time fetch_jars "$@"
+}
+
+fetch_jars() {
+    need java
+    local folder=$CACHE/$1
+    if ! cmp -s "$2" "$folder/pom.xml"; then
+        need mvn
+        rm -rf "$folder"
+        mkdir -p "$folder"
+        mvn --quiet --batch-mode --file "$2" dependency:copy-dependencies \
+            -DincludeScope=runtime -DoutputDirectory="$folder/libs" >&2
+        cp "$2" "$folder/pom.xml"
+    fi
+    echo "$folder/libs/*"
 }
 
 # kafka_release: prints a folder with what is asked of an installed Apache Kafka: its libraries, and three of its scripts.

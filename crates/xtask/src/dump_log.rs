@@ -23,14 +23,14 @@ const DECODER_FAULTS: [&str; 3] = ["payload: Error at ", "payload: Unknown recor
 
 pub(crate) fn dump_log(arguments: &[&str]) -> Result<(), String> {
     let data = match arguments {
-        [] => interop::folder().join("data"),
-        [directory] => PathBuf::from(directory),
+        [] => interop::data_directories()?,
+        [directory] => vec![PathBuf::from(directory)],
         _ => return Err("interop dump-log [DIRECTORY]".to_owned()),
     };
     let libraries = libraries()?;
     counts::announce("interop-dump-log");
     let (mut passed, mut failed) = (0, 0);
-    let folders = partition_folders(&data)?;
+    let folders = data.iter().map(|data| partition_folders(data)).collect::<Result<Vec<_>, _>>()?.concat();
     for decoder in DECODERS {
         let same: Vec<&PathBuf> = folders.iter().filter(|folder| decoder_of(folder) == decoder).collect();
         for together in same.chunks(TOGETHER) {

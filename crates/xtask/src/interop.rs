@@ -3,22 +3,23 @@
 //! ask for the node to be killed while it works. A folder with a file `settings` gets a node of its own with these settings,
 //! and takes so long that it is run by name only.
 
+mod broker;
+mod lanes;
 pub(crate) mod results;
 
+use self::broker::Broker;
+use self::lanes::Said;
 use self::results::Run;
 use crate::counts;
-use crate::node::{self, Node, Plan};
+use crate::node;
 use crate::repository;
 use crate::shell;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-/// Tells a client that the node is ours: it may be killed.
-const MAY_BE_KILLED: &str = "BROKER_MAY_BE_KILLED";
+/// Clients beside each other, each on a node that it shares with those before it and after it.
+const LANES: usize = 2;
 /// A client that writes this line wants the node killed with -9 and started again, while it goes on.
 const KILL: &str = "kill the broker";
-/// Tells a client where our node tells its metrics.
-const METRICS: &str = "BROKER_METRICS";
 /// `kafka` in the environment says that the broker is not ours but Apache Kafka, of which more is expected.
 const AGAINST: &str = "AGAINST";
 /// As `interop/java/pom.xml` has it.
@@ -34,9 +35,9 @@ const SHARED_SETTINGS: [&str; 7] = [
     "offsets.topic.num.partitions=8",
 ];
 
-/// Where the last run's node kept its data, for `interop dump-log`.
-pub(crate) fn folder() -> PathBuf {
-    cache().join("node")
+/// Where the nodes of the last run kept their data, for `interop dump-log`.
+pub(crate) fn data_directories() -> Result<Vec<PathBuf>, String> {
+    broker::data_directories()
 }
 
 /// Where the checks keep what they fetch.
@@ -64,68 +65,31 @@ pub(crate) fn interop(arguments: &[&str]) -> Result<(), String> {
     if chosen.is_empty() {
         return Err(format!("there is no client {name}; there are: {}", known.join(", ")));
     }
-    let mut broker = match given {
-        Some(address) => Broker::Given(address.to_owned()),
-        None => Broker::start(settings(&root, name)?)?,
+    if is_recorded {
+        check_known(given)?;
+    }
+    let brokers = match given {
+        Some(address) => vec![Broker::Given(address.to_owned())],
+        None => start_nodes(&settings(&root, name)?, LANES.min(chosen.len()))?,
     };
-    let outcome = run_all(&root, &chosen, &mut broker, is_recorded);
-    // A clean shutdown is part of what is checked: dump-log reads what it leaves.
-    let stopped = broker.stop();
-    outcome.and(stopped)
+    lanes::run(&chosen, brokers, |client, broker, said| run_one(&root, client, broker, said, is_recorded))
 }
 
-/// What the clients are run against.
-enum Broker {
-    Given(String),
-    /// Started here; `None` after a restart that failed.
-    Own {
-        plan: Plan,
-        node: Option<Node>,
-        /// Where it tells its metrics.
-        metrics: SocketAddr,
-    },
+/// Nodes for so many clients beside each other.
+fn start_nodes(settings: &[String], lanes: usize) -> Result<Vec<Broker>, String> {
+    node::build()?;
+    broker::clear()?;
+    (0..lanes).map(|lane| Broker::start(&lane.to_string(), settings.to_vec())).collect()
 }
 
-impl Broker {
-    fn start(settings: Vec<String>) -> Result<Broker, String> {
-        node::build()?;
-        let metrics = free_address().map_err(|error| format!("no free port: {error}"))?;
-        let plan = Plan::fresh(&folder())?.option(format!("metrics.listen={metrics}"));
-        let mut plan = settings.into_iter().fold(plan, Plan::option);
-        let node = Node::start(&plan)?;
-        // Clients know the address, so that whoever takes the node's place must have it too.
-        plan.listen.clone_from(&node.address);
-        Ok(Broker::Own { plan, node: Some(node), metrics })
-    }
-
-    fn address(&self) -> &str {
-        match self {
-            Broker::Given(address) => address,
-            Broker::Own { plan, .. } => &plan.listen,
-        }
-    }
-
-    /// kill -9, and another one in its place: the same port, the same data.
-    fn restart(&mut self) -> Result<(), String> {
-        let Broker::Own { plan, node, .. } = self else { return Err("only our own node can be killed".to_owned()) };
-        node.take().ok_or("the server did not come back")?.kill()?;
-        let started = Node::start(plan)?;
-        println!("the server was killed, and is ready again after {} ms", started.ready_after.as_millis());
-        *node = Some(started);
-        Ok(())
-    }
-
-    fn stop(self) -> Result<(), String> {
-        match self {
-            Broker::Own { node: Some(node), .. } => node.stop(),
-            Broker::Own { node: None, .. } | Broker::Given(_) => Ok(()),
-        }
-    }
+/// A result is kept under a broker's name, so that the broker must be known: our own, or one that is said to be Kafka.
+fn check_known(given: Option<&str>) -> Result<(), String> {
+    let is_known = is_apache_kafka() || (given.is_none() && node::is_ours());
+    if is_known { Ok(()) } else { Err(format!("only a broker that is known can be recorded: say {AGAINST}=kafka")) }
 }
 
-/// An address that nobody listens on. The node has it for good, also when it is killed and comes back.
-fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+fn is_apache_kafka() -> bool {
+    std::env::var(AGAINST).is_ok_and(|broker| broker == "kafka")
 }
 
 /// The settings of a client's own node, `key=value` a line with remarks behind `#`; or of the node that the others share.
@@ -159,20 +123,14 @@ fn choose<'a>(root: &Path, known: &'a [String], name: &str) -> Vec<&'a String> {
     known.iter().filter(|client| *client == name || all(client)).collect()
 }
 
-fn run_all(root: &Path, clients: &[&String], broker: &mut Broker, is_recorded: bool) -> Result<(), String> {
-    let mut failed = Vec::new();
-    for client in clients {
-        counts::announce(&format!("interop-{client}"));
-        let mut ending = Ending::default();
-        if let Err(reason) = run_client(root, client, broker, &mut ending) {
-            println!("{client}: {reason}");
-            failed.push(client.as_str());
-        }
-        if is_recorded {
-            record(root, client, ending)?;
-        }
+/// One client on one broker, from its start to its result.
+fn run_one(root: &Path, client: &str, broker: &mut Broker, said: &mut Said, is_recorded: bool) -> Result<(), String> {
+    let mut ending = Ending::default();
+    let outcome = run_client(root, client, broker, said, &mut ending);
+    if is_recorded {
+        record(root, client, ending)?;
     }
-    if failed.is_empty() { Ok(()) } else { Err(format!("not served as Kafka would: {}", failed.join(", "))) }
+    outcome
 }
 
 /// What the last lines of a run say.
@@ -184,22 +142,27 @@ struct Ending {
     remark: String,
 }
 
-fn run_client(root: &Path, client: &str, broker: &mut Broker, ending: &mut Ending) -> Result<(), String> {
+fn run_client(
+    root: &Path,
+    client: &str,
+    broker: &mut Broker,
+    said: &mut Said,
+    ending: &mut Ending,
+) -> Result<(), String> {
     let script = format!("interop/{client}/run");
     let mut command = shell::command(root, "bash", &[&script, broker.address()]);
     command.env("CACHE", cache());
-    if let Broker::Own { metrics, .. } = broker {
-        command.env(MAY_BE_KILLED, "yes").env(METRICS, metrics.to_string());
-    }
+    broker.introduce(&mut command);
     let (mut result, mut restarts) = (None, Ok(()));
     let outcome = shell::watch(&mut command, |line| {
+        said.line(line);
         if let Some(count) = counts::result_line(line) {
             (result, ending.result) = (Some(count), line.to_owned());
         } else if line.contains(" as expected, ") {
             ending.remark = line.to_owned();
         }
         if line == KILL && restarts.is_ok() {
-            restarts = broker.restart();
+            restarts = broker.restart(said);
         }
     });
     restarts?;
@@ -211,8 +174,7 @@ fn record(root: &Path, client: &str, ending: Ending) -> Result<(), String> {
     if ending.result.is_empty() {
         return Err(format!("{client}: there is no result to record"));
     }
-    let is_kafka = std::env::var(AGAINST).is_ok_and(|broker| broker == "kafka");
-    let broker = if is_kafka { APACHE_KAFKA } else { concat!("Milena ", env!("CARGO_PKG_VERSION")) };
+    let broker = if is_apache_kafka() { APACHE_KAFKA } else { concat!("Milena ", env!("CARGO_PKG_VERSION")) };
     let date = shell::output(&mut shell::command(root, "date", &["--utc", "+%F"]))?;
     let Ending { result, remark } = ending;
     let run = Run { broker: broker.to_owned(), date: date.trim().to_owned(), result, remark };

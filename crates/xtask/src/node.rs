@@ -156,9 +156,14 @@ fn binary() -> PathBuf {
     std::env::var_os(OTHER).map_or_else(|| repository::target().join("release/milena"), PathBuf::from)
 }
 
+/// Whether the program under test is ours.
+pub(crate) fn is_ours() -> bool {
+    std::env::var_os(OTHER).is_none()
+}
+
 /// Builds the shipped binary.
 pub(crate) fn build() -> Result<(), String> {
-    if std::env::var_os(OTHER).is_some() {
+    if !is_ours() {
         return Ok(());
     }
     let arguments = ["build", "--release", "--locked", "--quiet", "--package", "milena-cli"];

@@ -29,15 +29,17 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     String::from_utf8(output.stdout).map_err(|_| format!("{name} wrote something that is not UTF-8"))
 }
 
-/// Runs a command, shows each line of its stdout as it comes, and hands it to `look` as well.
+/// Runs a command, and hands each line that it writes to `look` as it comes: those on stderr among those on stdout.
 pub(crate) fn watch(command: &mut Command, mut look: impl FnMut(&str)) -> Result<(), String> {
     let name = name(command);
-    let mut child =
-        command.stdout(Stdio::piped()).spawn().map_err(|error| format!("could not start {name}: {error}"))?;
-    let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-    for line in stdout.lines().map_while(Result::ok) {
-        println!("{line}");
-        look(&line);
+    let fail = |error: std::io::Error| format!("could not start {name}: {error}");
+    let (lines, written) = std::io::pipe().map_err(fail)?;
+    command.stdout(written.try_clone().map_err(fail)?).stderr(written);
+    let mut child = command.spawn().map_err(fail)?;
+    // The command holds the end into which its children write, and the lines would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    for line in BufReader::new(lines).split(b'\n').map_while(Result::ok) {
+        look(&String::from_utf8_lossy(&line));
     }
     let status = child.wait().map_err(|error| format!("{name}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{name} failed: {status}")) }

@@ -36,7 +36,10 @@ pub(crate) fn twin(arguments: &[&str]) -> Result<(), String> {
     command.args(["--former", &former.address, "--raised", &raised.address]);
     command.args(["--telemetry", &telemetry.address]);
     let replay = command.args(filter);
-    let outcome = shell::watch(replay, |line| sum = scenarios(line).or(sum));
+    let outcome = shell::watch(replay, |line| {
+        println!("{line}");
+        sum = scenarios(line).or(sum);
+    });
     let (same, all) = sum.unwrap_or((0, 1));
     println!("{same} passed, {} failed", all - same);
     usual.stop()?;
