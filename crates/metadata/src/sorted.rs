@@ -45,6 +45,14 @@ impl<K: Ord + Clone, V: Clone> Sorted<K, V> {
         Some(&chunk[at].1)
     }
 
+    /// Whether the key has a value.
+    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.get(key).is_some()
+    }
+
     /// Sets the value of a key; answers the former one.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let at = self.chunk_of(&key);
@@ -91,6 +99,16 @@ impl<K: Ord + Clone, V: Clone> Sorted<K, V> {
         self.chunks.iter().flat_map(|chunk| chunk.iter()).map(|(key, value)| (key, value))
     }
 
+    /// All keys in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.iter().map(|(key, _)| key)
+    }
+
+    /// All values in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.iter().map(|(_, value)| value)
+    }
+
     /// The entries from the first key that is not below `key`, in order.
     pub fn range_from<Q: Ord + ?Sized>(&self, key: &Q) -> impl Iterator<Item = (&K, &V)>
     where
@@ -132,6 +150,8 @@ impl<K: Ord + Clone + PartialEq, V: Clone + PartialEq> PartialEq for Sorted<K, V
         self.len == other.len && (Arc::ptr_eq(&self.chunks, &other.chunks) || self.iter().eq(other.iter()))
     }
 }
+
+impl<K: Ord + Clone, V: Clone + Eq> Eq for Sorted<K, V> {}
 
 impl<K: Ord + Clone + std::fmt::Debug, V: Clone + std::fmt::Debug> std::fmt::Debug for Sorted<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

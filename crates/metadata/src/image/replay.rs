@@ -112,10 +112,11 @@ impl Image {
 
     fn change_partition(&mut self, record: &PartitionChangeRecord, changes: &mut Changes) -> Result<(), String> {
         let mut topic = self.topic_of(record.topic_id)?;
-        let Some(partition) = topic.partitions.get_mut(&record.partition_id) else {
+        let Some(partition) = topic.partitions.get(&record.partition_id) else {
             return Err(format!("there is no partition {}-{}", topic.name, record.partition_id));
         };
-        *partition = Arc::new(partition.changed(record)?);
+        let changed = Arc::new(partition.changed(record)?);
+        topic.partitions.insert(record.partition_id, changed);
         changes.note_partition(topic.id, &topic.name, record.partition_id);
         self.set_topic(topic);
         Ok(())
@@ -145,16 +146,14 @@ impl Image {
         };
         for topic in topics {
             let has_elr = |partition: &Partition| !partition.elr.is_empty() || !partition.last_known_elr.is_empty();
-            if !topic.partitions.values().any(|partition| has_elr(partition)) {
-                continue;
-            }
-            let mut topic = Topic::clone(&topic);
-            for (number, partition) in topic.partitions.iter_mut().filter(|(_, partition)| has_elr(partition)) {
-                let cleared = Partition { elr: Vec::new(), last_known_elr: Vec::new(), ..Partition::clone(partition) };
-                *partition = Arc::new(cleared);
+            let mut cleared = Topic::clone(&topic);
+            for (number, partition) in topic.partitions.iter().filter(|(_, partition)| has_elr(partition)) {
+                let partition =
+                    Partition { elr: Vec::new(), last_known_elr: Vec::new(), ..Partition::clone(partition) };
+                cleared.partitions.insert(*number, Arc::new(partition));
                 changes.note_partition(topic.id, &topic.name, *number);
             }
-            self.set_topic(topic);
+            self.set_topic(cleared);
         }
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! Topics and partitions in the metadata. Source: `TopicImage`, `PartitionRegistration`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use milena_protocol::messages::{PartitionChangeRecord, PartitionRecord};
 use milena_protocol::{LeaderEpoch, NodeId, PartitionEpoch, Uuid};
+
+use crate::sorted::Sorted;
 
 /// In a change record: the leader stays.
 pub(crate) const LEADER_UNCHANGED: i32 = -2;
@@ -21,7 +22,7 @@ pub struct Topic {
     /// Its name.
     pub name: Arc<str>,
     /// By number; dense from 0 after a whole log.
-    pub partitions: BTreeMap<i32, Arc<Partition>>,
+    pub partitions: Sorted<i32, Arc<Partition>>,
 }
 
 /// A partition's state in the metadata.

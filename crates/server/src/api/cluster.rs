@@ -128,7 +128,7 @@ struct Page<'a> {
 impl Page<'_> {
     /// What a topic from partition `start` on would take on the wire.
     fn weigh(&self, name: &str, start: i32) -> usize {
-        let partitions = self.view.image.topic(name).map(|topic| topic.partitions.range(start..));
+        let partitions = self.view.image.topic(name).map(|topic| topic.partitions.range_from(&start));
         let partitions = partitions.into_iter().flatten().take(self.left as usize);
         let partition = |partition: &Partition| {
             let brokers = 2 * partition.replicas.len() + partition.isr.len();
@@ -164,7 +164,7 @@ impl Page<'_> {
     }
 
     fn partitions(&self, topic: &Topic, start: i32) -> Vec<DescribeTopicPartitionsResponsePartition> {
-        let from_start = topic.partitions.range(start..).take(self.left as usize);
+        let from_start = topic.partitions.range_from(&start).take(self.left as usize);
         from_start
             .map(|(index, partition)| DescribeTopicPartitionsResponsePartition {
                 partition_index: *index,

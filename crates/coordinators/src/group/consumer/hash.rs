@@ -24,7 +24,7 @@ fn of_topic(image: &Image, topic: &Topic) -> u64 {
     }
     text(&mut hashed, &topic.name);
     hashed.extend((topic.partitions.len() as i32).to_le_bytes());
-    for (index, partition) in &topic.partitions {
+    for (index, partition) in topic.partitions.iter() {
         hashed.extend(index.to_le_bytes());
         let mut racks: Vec<&str> =
             partition.replicas.iter().filter_map(|replica| image.broker(*replica)?.rack.as_deref()).collect();
