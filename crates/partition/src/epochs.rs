@@ -15,8 +15,8 @@ use crate::EpochEnd;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeaderEpochs {
     starts: Vec<(LeaderEpoch, Offset)>,
-    /// Changed since it was last written to its file.
-    dirty: bool,
+    /// What its file says.
+    stored: Vec<(LeaderEpoch, Offset)>,
 }
 
 impl LeaderEpochs {
@@ -26,7 +26,7 @@ impl LeaderEpochs {
         for (epoch, start) in entries {
             epochs.assign(epoch, start);
         }
-        epochs.dirty = false;
+        epochs.stored.clone_from(&epochs.starts);
         epochs
     }
 
@@ -42,7 +42,6 @@ impl LeaderEpochs {
                 self.starts.pop();
             }
             self.starts.push((epoch, start));
-            self.dirty = true;
         }
     }
 
@@ -85,16 +84,13 @@ impl LeaderEpochs {
 
     /// Forgets epochs that begin at or behind `end`.
     pub fn truncate_end(&mut self, end: Offset) {
-        let kept = self.starts.partition_point(|(_, start)| *start < end);
-        self.dirty |= kept < self.starts.len();
-        self.starts.truncate(kept);
+        self.starts.truncate(self.below(end));
     }
 
     /// Forgets epochs that end at or before `start`; the one that spans it begins there now.
     pub fn truncate_start(&mut self, start: Offset) {
         let gone = self.starts.partition_point(|(_, begin)| *begin <= start);
         if let Some(last) = gone.checked_sub(1) {
-            self.dirty |= last > 0 || self.starts[last].1 != start;
             self.starts[last].1 = start;
             self.starts.drain(..last);
         }
@@ -102,13 +98,23 @@ impl LeaderEpochs {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.dirty |= !self.starts.is_empty();
         self.starts.clear();
     }
 
-    /// Whether the file is behind; from now on it is not.
-    pub(crate) fn take_dirty(&mut self) -> bool {
-        std::mem::take(&mut self.dirty)
+    /// What the file is to say, if it says something else; it counts as written from now on. An epoch without a batch
+    /// stays out: whoever opens the log cuts it off, and a node that restarts begins one in each of its partitions.
+    pub(crate) fn take_unsaved(&mut self, log_end: Offset) -> Option<&[(LeaderEpoch, Offset)]> {
+        let worth = &self.starts[..self.below(log_end)];
+        if worth == self.stored {
+            return None;
+        }
+        self.stored = worth.to_vec();
+        Some(&self.stored)
+    }
+
+    /// How many epochs begin below `end`.
+    fn below(&self, end: Offset) -> usize {
+        self.starts.partition_point(|(_, start)| *start < end)
     }
 }
 
@@ -143,6 +149,18 @@ mod tests {
         assert_eq!(epochs.entries(), [(LeaderEpoch(2), Offset(10)), (LeaderEpoch(8), Offset(30))]);
         epochs.assign(LeaderEpoch(8), Offset(40));
         assert_eq!(epochs.latest_start(), Some(Offset(30)));
+    }
+
+    #[test]
+    fn an_epoch_is_worth_a_write_once_it_has_a_batch() {
+        let mut epochs = epochs(&[(2, 10), (4, 30)]);
+        epochs.assign(LeaderEpoch(5), Offset(60));
+        assert_eq!(epochs.take_unsaved(Offset(60)), None);
+        let written = [(LeaderEpoch(2), Offset(10)), (LeaderEpoch(4), Offset(30)), (LeaderEpoch(5), Offset(60))];
+        assert_eq!(epochs.take_unsaved(Offset(61)), Some(&written[..]));
+        assert_eq!(epochs.take_unsaved(Offset(61)), None);
+        epochs.truncate_end(Offset(30));
+        assert_eq!(epochs.take_unsaved(Offset(30)), Some(&written[..1]));
     }
 
     #[test]

@@ -278,9 +278,8 @@ impl<D: Disk> Log<D> {
             dirs.extend(self.dir.parent().map(Path::to_owned));
         }
         let mut replace = Vec::new();
-        if self.epochs.take_dirty() {
-            let path = self.dir.join(names::LEADER_EPOCH_CHECKPOINT);
-            replace.push((path, checkpoint::write_epochs(self.epochs.entries())));
+        if let Some(epochs) = self.epochs.take_unsaved(self.log_end) {
+            replace.push((self.dir.join(names::LEADER_EPOCH_CHECKPOINT), checkpoint::write_epochs(epochs)));
         }
         let token = FlushToken {
             end: self.log_end,
@@ -365,9 +364,9 @@ impl<D: Disk> Log<D> {
             }
         }
         active.is_dirty = false;
-        if self.epochs.take_dirty() {
+        if let Some(epochs) = self.epochs.take_unsaved(self.log_end) {
             let path = self.dir.join(names::LEADER_EPOCH_CHECKPOINT);
-            replace_file(&self.disk, &path, &checkpoint::write_epochs(self.epochs.entries()))?;
+            replace_file(&self.disk, &path, &checkpoint::write_epochs(epochs))?;
         }
         // Nothing is appended any more, so no time is asked for.
         self.flush(Millis(0))?;
