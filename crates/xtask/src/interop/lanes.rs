@@ -1,5 +1,5 @@
 //! Clients beside each other: one lane for each broker, and every client goes to the lane that is free first. Most of the time
-//! clients wait, for sessions to end and for groups to come to rest, so that two of them take little longer than one.
+//! clients wait, for sessions to end and for groups to come to rest, so that several take little longer than one.
 
 use super::broker::Broker;
 use crate::counts;
