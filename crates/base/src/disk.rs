@@ -64,6 +64,9 @@ pub trait DiskFile: Send + Sync + 'static {
     /// When the contents last changed.
     fn modified(&self) -> io::Result<Millis>;
 
+    /// Says when the contents last changed, where they are a copy of older ones.
+    fn set_modified(&self, at: Millis) -> io::Result<()>;
+
     /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
 

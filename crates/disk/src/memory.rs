@@ -433,6 +433,12 @@ impl DiskFile for MemoryFile {
         Ok(self.contents.lock().modified)
     }
 
+    fn set_modified(&self, at: Millis) -> io::Result<()> {
+        self.changes.take()?;
+        self.contents.lock().modified = at;
+        Ok(())
+    }
+
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         Ok(self.contents.lock().read(buffer, position))
     }

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use milena_base::disk::{Entry, Space};
 use milena_base::{Disk, DiskFile, Millis};
@@ -89,6 +89,10 @@ impl DiskFile for RealFile {
         Ok(Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    fn set_modified(&self, at: Millis) -> io::Result<()> {
+        self.0.set_modified(UNIX_EPOCH + Duration::from_millis(at.0.max(0) as u64))
+    }
+
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -130,6 +134,14 @@ impl DiskFile for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_is_as_old_as_it_is_said_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("file")).unwrap();
+        file.set_modified(Millis(1_234_567)).unwrap();
+        assert_eq!(file.modified().unwrap(), Millis(1_234_567));
+    }
 
     #[test]
     fn warm_pages_are_read_without_waiting_and_the_end_is_short() {

@@ -51,6 +51,12 @@ pub enum BatchError {
         /// What is wrong with it.
         cause: DecodeError,
     },
+    /// A record does not stand behind the one before it, or outside of its batch.
+    #[error("record {index} is out of order")]
+    Order {
+        /// Place in the batch, counted from 0.
+        index: i32,
+    },
     /// Bytes follow the last record of the batch.
     #[error("bytes follow the last of {count} records")]
     AfterRecords {
