@@ -229,6 +229,11 @@ impl<D: Disk, E: IndexEntry> Index<D, E> {
         Ok(file)
     }
 
+    /// Its file has another name now.
+    pub(crate) fn moved_to(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
     /// Closes the file until it is used again.
     pub(crate) fn release(&mut self) {
         self.file = None;

@@ -23,7 +23,7 @@ mod transactions;
 pub mod validate;
 mod walk;
 
-pub use log::{LOOKUP_BYTES_MAX, Log};
+pub use log::{LOOKUP_BYTES_MAX, Log, compaction};
 pub use milena_protocol::records::TimestampType;
 pub use partition::*;
 pub use producers::{Beginning, Guard};

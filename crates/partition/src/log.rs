@@ -8,6 +8,7 @@
 //! ```
 //! Source: `LocalLog`, `UnifiedLog` in Kafka 4.3.1.
 
+pub mod compaction;
 mod figures;
 mod open;
 mod retention;
@@ -356,6 +357,7 @@ impl<D: Disk> Log<D> {
     /// Clean end: writes the active segment's indexes to their end and makes everything durable. Answers the
     /// recovery point, which is the log end.
     pub fn close(mut self) -> io::Result<Offset> {
+        self.settle()?;
         let active = self.segments.back_mut().expect("never empty");
         active.finish(&self.disk, &self.settings)?;
         if active.is_dirty || active.is_index_dirty {

@@ -3,6 +3,7 @@
 //!
 //! Source: `Partition.scala`, `UnifiedLog` in Kafka 4.3.1.
 
+mod compact;
 mod open;
 mod types;
 
@@ -35,6 +36,8 @@ pub struct Partition<D: Disk> {
     leads: bool,
     /// The disk failed: nothing is written any more.
     offline: bool,
+    /// A compaction is under way: retention waits for its end.
+    compacting: bool,
 }
 
 impl<D: Disk> Partition<D> {
@@ -66,6 +69,7 @@ impl<D: Disk> Partition<D> {
             epoch_start,
             leads: false,
             offline: false,
+            compacting: false,
         };
         partition.producers.on_high_watermark(high_watermark);
         Ok((partition, recovered))
@@ -361,15 +365,22 @@ impl<D: Disk> Partition<D> {
             return Err(offline());
         }
         let log_start = self.log.log_start();
-        let retained = self.log.retain(now, self.high_watermark);
-        self.offline |= retained.is_err();
-        let unlinks = retained?;
+        let unlinks = self.retain(now)?;
         let log_start_moved = self.log.log_start() > log_start;
         if log_start_moved {
             self.producers.on_log_start(self.log.log_start());
         }
         let producers_expired = self.producers.expire(now, self.log.settings().producer_expiration_ms);
         Ok(Effects { unlinks, log_start_moved, flush_due: self.flush_due(now), producers_expired })
+    }
+
+    fn retain(&mut self, now: Millis) -> io::Result<Vec<Unlink>> {
+        if self.compacting {
+            return Ok(Vec::new());
+        }
+        let retained = self.log.retain(now, self.high_watermark);
+        self.offline |= retained.is_err();
+        retained
     }
 
     /// Whether `flush.messages` or `flush.ms` ask for a flush. With neither set, the kernel writes when it likes, and

@@ -17,6 +17,7 @@ use milena_base::Millis;
 use milena_protocol::records::{Batch, BatchError, BatchHeader, ControlRecordType, EndTransactionMarker};
 use milena_protocol::{Offset, ProducerEpoch, ProducerId, Sequence};
 
+use crate::log::compaction::LastWritten;
 use crate::transactions::Aborted;
 use crate::{AppendError, Origin, ProducerInfo, Voucher};
 pub use verification::{Beginning, Guard};
@@ -296,6 +297,15 @@ impl ProducerStates {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.producers.is_empty()
+    }
+
+    /// What each producer wrote last: compaction keeps that batch.
+    pub(crate) fn last_written(&self) -> BTreeMap<ProducerId, LastWritten> {
+        let last = |producer: &Producer| LastWritten {
+            offset: producer.last_batch().map(|batch| batch.last_offset),
+            epoch: producer.epoch,
+        };
+        self.producers.iter().map(|(id, producer)| (*id, last(producer))).collect()
     }
 
     pub(crate) fn infos(&self) -> Vec<ProducerInfo> {

@@ -64,6 +64,8 @@ pub(crate) struct Segment<D: Disk> {
     /// Taken off the age at which it is rolled.
     jitter_ms: i64,
     dir: PathBuf,
+    /// What its files' names end with beyond the usual: nothing, or how far its compaction has come.
+    ending: &'static str,
     file: Option<Arc<D::File>>,
     created: Millis,
     /// Largest time of the first batch, once known.
@@ -114,6 +116,7 @@ impl<D: Disk> Segment<D> {
             times,
             jitter_ms,
             dir: dir.to_owned(),
+            ending: "",
             file: None,
             created: now,
             first_timestamp: None,
@@ -133,7 +136,36 @@ impl<D: Disk> Segment<D> {
         jitter_ms: i64,
         now: Millis,
     ) -> io::Result<Segment<D>> {
-        let path = |suffix| names::file(dir, base_offset, suffix);
+        Segment::empty(disk, dir, base_offset, "", settings, jitter_ms, now)
+    }
+
+    /// An empty segment that compaction fills and [`Segment::rename`] puts into its place. Whatever an earlier attempt
+    /// left is overwritten.
+    pub(crate) fn create_cleaned(
+        disk: &D,
+        dir: &Path,
+        base_offset: Offset,
+        settings: &LogSettings,
+        now: Millis,
+    ) -> io::Result<Segment<D>> {
+        // It is never the active one, so that no jitter matters.
+        let empty = Segment::empty(disk, dir, base_offset, names::CLEANED, settings, 0, now)?;
+        let file = disk.open(&empty.path(names::LOG))?;
+        file.truncate(0)?;
+        Ok(Segment { file: Some(Arc::new(file)), ..empty })
+    }
+
+    /// Without batches, and with indexes made anew.
+    fn empty(
+        disk: &D,
+        dir: &Path,
+        base_offset: Offset,
+        ending: &'static str,
+        settings: &LogSettings,
+        jitter_ms: i64,
+        now: Millis,
+    ) -> io::Result<Segment<D>> {
+        let path = |suffix| names::with_suffix(&names::file(dir, base_offset, suffix), ending);
         remove_if_there(disk, &path(names::TRANSACTION_INDEX))?;
         Ok(Segment {
             base_offset,
@@ -145,6 +177,7 @@ impl<D: Disk> Segment<D> {
             times: Index::create(disk, path(names::TIME_INDEX), settings.index_bytes_max)?,
             jitter_ms,
             dir: dir.to_owned(),
+            ending,
             file: None,
             created: now,
             first_timestamp: None,
@@ -152,6 +185,28 @@ impl<D: Disk> Segment<D> {
             bytes_since_index: 0,
             recent: VecDeque::new(),
         })
+    }
+
+    /// Whether compaction has put it into its place and not given it its names yet.
+    pub(crate) fn stands_by(&self) -> bool {
+        self.ending == names::SWAP
+    }
+
+    /// Gives its files another ending. Those that are open stay so.
+    pub(crate) fn rename(&mut self, disk: &D, ending: &'static str) -> io::Result<()> {
+        let from = names::SEGMENT_SUFFIXES.map(|suffix| self.path(suffix));
+        self.ending = ending;
+        let to = names::SEGMENT_SUFFIXES.map(|suffix| self.path(suffix));
+        for (from, to) in from.iter().zip(&to) {
+            match disk.rename(from, to) {
+                // Most segments have no index of transactions.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !self.has_transaction_index => {}
+                result => result?,
+            }
+        }
+        self.offsets.moved_to(self.path(names::OFFSET_INDEX));
+        self.times.moved_to(self.path(names::TIME_INDEX));
+        Ok(())
     }
 
     /// Writes a batch behind the last: `head` is its header, `tail` the rest.
@@ -176,6 +231,19 @@ impl<D: Disk> Segment<D> {
         self.is_dirty = true;
         // The batch is in the file but not counted: nobody can say any more what a full disk left out.
         self.note(disk, header, settings).map_err(io::Error::other)
+    }
+
+    /// Writes batches behind the last, in one piece.
+    pub(crate) fn append_all(
+        &mut self,
+        disk: &D,
+        headers: &[BatchHeader],
+        bytes: &[u8],
+        settings: &LogSettings,
+    ) -> io::Result<()> {
+        let file = self.file(disk)?;
+        self.write_or_cut(&file, bytes, &[])?;
+        headers.iter().try_for_each(|header| self.note(disk, header, settings))
     }
 
     /// Writes at the end of the file; what a failed write left there is cut off again, so that the file ends with a
@@ -241,7 +309,7 @@ impl<D: Disk> Segment<D> {
     }
 
     /// The largest time of its first batch, which is what it is rolled by.
-    fn first_timestamp(&mut self, disk: &D) -> io::Result<Option<Millis>> {
+    pub(crate) fn first_timestamp(&mut self, disk: &D) -> io::Result<Option<Millis>> {
         if self.first_timestamp.is_none() && self.size_bytes > 0 {
             let file = self.file(disk)?;
             let first = Headers::new(&*file, 0, self.size_bytes).next()?;
@@ -449,7 +517,7 @@ impl<D: Disk> Segment<D> {
 
     /// One of its files.
     pub(crate) fn path(&self, suffix: &str) -> PathBuf {
-        names::file(&self.dir, self.base_offset, suffix)
+        names::with_suffix(&names::file(&self.dir, self.base_offset, suffix), self.ending)
     }
 
     /// An entry for the newest time, unless the last one says it already.

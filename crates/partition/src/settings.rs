@@ -24,8 +24,14 @@ pub struct LogSettings {
     pub retention_bytes: i64,
     /// `cleanup.policy`.
     pub cleanup: CleanupPolicy,
-    /// `max.compaction.lag.ms`: bounds the age of an active segment of a compacted topic.
+    /// `min.compaction.lag.ms`: a segment with a younger record is not compacted.
+    pub compaction_lag_min_ms: i64,
+    /// `max.compaction.lag.ms`: bounds the age of an active segment of a compacted topic, and how long it waits then.
     pub compaction_lag_max_ms: i64,
+    /// `min.cleanable.dirty.ratio`: a log is compacted when a larger part of it is not.
+    pub dirty_ratio_min: f64,
+    /// `delete.retention.ms`: how long compaction keeps a tombstone, or a marker without records, from when it meets it first.
+    pub delete_retention_ms: i64,
     /// `max.message.bytes`: largest batch accepted from a client, header included.
     pub max_message_bytes: u32,
     /// `message.timestamp.type`.
@@ -60,7 +66,10 @@ impl Default for LogSettings {
             retention_ms: 7 * DAY_MS,
             retention_bytes: -1,
             cleanup: CleanupPolicy { delete: true, compact: false },
+            compaction_lag_min_ms: 0,
             compaction_lag_max_ms: i64::MAX,
+            dirty_ratio_min: 0.5,
+            delete_retention_ms: DAY_MS,
             max_message_bytes: 1024 * 1024 + 12,
             timestamp_type: TimestampType::CreateTime,
             timestamp_before_max_ms: i64::MAX,

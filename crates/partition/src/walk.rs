@@ -78,7 +78,7 @@ impl<'a, F: DiskFile> Scan<'a, F> {
     /// The next sound batch with its place; `None` at the end or before the first that is not sound.
     pub(crate) fn next(&mut self) -> io::Result<Option<(u64, Batch)>> {
         if self.batches.len() == 0 {
-            self.batches = self.read(CHUNK_BYTES)?.into_iter();
+            self.batches = whole_batches(self.file, self.position, self.end, CHUNK_BYTES)?.into_iter();
         }
         let Some(batch) = self.batches.next() else { return Ok(None) };
         if batch.verify_crc().is_err() {
@@ -90,25 +90,42 @@ impl<'a, F: DiskFile> Scan<'a, F> {
         self.position += batch.header().size_bytes() as u64;
         Ok(Some((position, batch)))
     }
+}
 
-    /// The batches that are whole within the next bytes; if the first is larger, that one.
-    fn read(&self, chunk_bytes: u64) -> io::Result<Vec<Batch>> {
-        let available = self.end - self.position;
-        let mut chunk = vec![0; available.min(chunk_bytes) as usize];
-        let read = self.file.read_at(&mut chunk, self.position)?;
-        chunk.truncate(read);
-        let chunk = Bytes::from(chunk);
-        let whole: Vec<Batch> = batches(chunk.clone()).tolerate_cut().map_while(Result::ok).collect();
-        match BatchHeader::decode(&chunk) {
-            Ok(header) if whole.is_empty() => {
-                let size_bytes = header.size_bytes() as u64;
-                match size_bytes > chunk_bytes && size_bytes <= available {
-                    true => self.read(size_bytes),
-                    false => Ok(whole),
-                }
+/// Batches from `position`, the start of one, on, in about `chunk_bytes`: at least one, each checked.
+///
+/// # Errors
+/// `InvalidData` where there is no sound batch.
+pub(crate) fn read_chunk<F: DiskFile>(file: &F, position: u64, end: u64, chunk_bytes: u64) -> io::Result<Vec<Batch>> {
+    let batches = whole_batches(file, position, end, chunk_bytes.max(HEADER_BYTES as u64))?;
+    let mut at = position;
+    for batch in &batches {
+        batch.verify_crc().map_err(|error| damaged(at, &error))?;
+        at += batch.header().size_bytes() as u64;
+    }
+    match batches.is_empty() {
+        true => Err(damaged(position, &BatchError::Truncated { missing: 1 })),
+        false => Ok(batches),
+    }
+}
+
+/// The batches that are whole within the next bytes; if the first is larger, that one.
+fn whole_batches<F: DiskFile>(file: &F, position: u64, end: u64, chunk_bytes: u64) -> io::Result<Vec<Batch>> {
+    let available = end - position;
+    let mut chunk = vec![0; available.min(chunk_bytes) as usize];
+    let read = file.read_at(&mut chunk, position)?;
+    chunk.truncate(read);
+    let chunk = Bytes::from(chunk);
+    let whole: Vec<Batch> = batches(chunk.clone()).tolerate_cut().map_while(Result::ok).collect();
+    match BatchHeader::decode(&chunk) {
+        Ok(header) if whole.is_empty() => {
+            let size_bytes = header.size_bytes() as u64;
+            match size_bytes > chunk_bytes && size_bytes <= available {
+                true => whole_batches(file, position, end, size_bytes),
+                false => Ok(whole),
             }
-            _ => Ok(whole),
         }
+        _ => Ok(whole),
     }
 }
 

@@ -90,7 +90,8 @@ impl<D: Disk> Log<D> {
     /// a remnant of an earlier life of the log.
     fn is_cut_before(&self, next: Offset, hints: &OpenHints) -> bool {
         let is_unflushed = !hints.clean && self.log_end >= hints.recovery_point;
-        let is_gap = !self.settings.cleanup.compact && self.log_end < next;
+        let is_compacted = self.settings.cleanup.compact || next <= hints.compacted_to;
+        let is_gap = !is_compacted && self.log_end < next;
         is_unflushed && (is_gap || self.log_end > next)
     }
 
@@ -267,6 +268,8 @@ fn complete_swaps<D: Disk>(disk: &D, dir: &Path, swaps: &[&str]) -> io::Result<(
                 disk.remove_file(&dir.join(&entry.name))?;
             }
         }
+        // Before nothing tells any more what they were replaced by.
+        disk.flush_dir(dir)?;
     }
     for name in swaps {
         let plain = name.strip_suffix(names::SWAP).unwrap_or(name);

@@ -21,7 +21,7 @@ fn fill<D: Disk>(partition: &mut Partition<D>, batches: i64) {
 fn clean(partition: &Partition<impl Disk>) -> OpenHints {
     let marks = partition.marks();
     let (log_start, high_watermark) = (marks.log_start, marks.high_watermark);
-    OpenHints { recovery_point: marks.log_end, log_start, high_watermark, clean: true, seed: 0 }
+    OpenHints { recovery_point: marks.log_end, log_start, high_watermark, clean: true, ..OpenHints::default() }
 }
 
 #[test]

@@ -24,6 +24,9 @@ pub struct OpenHints {
     pub log_start: Offset,
     /// As last checkpointed (`replication-offset-checkpoint`; 0 if unknown).
     pub high_watermark: Offset,
+    /// Before it compaction may have left gaps (`cleaner-offset-checkpoint`; 0 if unknown), also where the topic is not
+    /// compacted any more.
+    pub compacted_to: Offset,
     /// The directory was left by a clean shutdown: nothing is scanned.
     pub clean: bool,
     /// For the segments' jitter.
