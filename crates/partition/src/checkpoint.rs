@@ -20,6 +20,8 @@ pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 /// The log start of each log of a directory, where it is not simply that of the first segment.
 pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
+/// Up to where each log of a directory is compacted.
+pub const COMPACTED: &str = "cleaner-offset-checkpoint";
 
 /// Why a checkpoint file cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

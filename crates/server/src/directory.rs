@@ -9,6 +9,7 @@
 //!   recovery-point-offset-checkpoint   everything below is flushed
 //!   replication-offset-checkpoint      high watermarks
 //!   log-start-offset-checkpoint        log starts above 0
+//!   cleaner-offset-checkpoint          everything below is compacted
 //!   __cluster_metadata-0/  TOPIC-N/  TOPIC-N.ID-delete/
 //! ```
 
@@ -20,7 +21,8 @@ use milena_base::disk::{read_file, replace_file};
 use milena_base::{Disk, Millis};
 use milena_metadata::format::{MetaError, MetaProperties};
 use milena_partition::checkpoint::{
-    CheckpointError, HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS, read_offsets, read_topic_id, write_offsets,
+    COMPACTED, CheckpointError, HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS, read_offsets, read_topic_id,
+    write_offsets,
 };
 use milena_partition::names::{PARTITION_METADATA, parse_dir};
 use milena_partition::{OpenHints, Unlink};
@@ -130,6 +132,7 @@ pub struct Directory<D: Disk> {
     recovery_points: Offsets,
     high_watermarks: Offsets,
     log_starts: Offsets,
+    compacted: Offsets,
     unlinks: Mutex<Vec<Unlink>>,
     /// Partitions whose replica could not be opened: what is known about them must not be forgotten.
     unopened: Mutex<BTreeSet<TopicPartition>>,
@@ -212,6 +215,7 @@ impl<D: Disk> Directory<D> {
             recovery_points: offsets(disk, path, RECOVERY_POINTS)?,
             high_watermarks: offsets(disk, path, HIGH_WATERMARKS)?,
             log_starts: offsets(disk, path, LOG_STARTS)?,
+            compacted: offsets(disk, path, COMPACTED)?,
             unlinks: Mutex::default(),
             unopened: Mutex::default(),
         })
@@ -234,6 +238,7 @@ impl<D: Disk> Directory<D> {
             recovery_point: of(&self.recovery_points),
             log_start: of(&self.log_starts),
             high_watermark: of(&self.high_watermarks),
+            compacted_to: of(&self.compacted),
             clean: self.clean,
             seed: u64::from_be_bytes(std::array::from_fn(|at| random[at])),
         }
