@@ -33,11 +33,16 @@ pub(crate) async fn format(
     startup::format(&*start_machine()?, &settings).map_err(Failure::failed)
 }
 
-/// What Kafka's keys say; keys that nobody knows are worth a warning each.
+/// What Kafka's keys say; keys that nobody knows are worth a warning each, and so is an authorizer.
 fn read(settings: BTreeMap<String, String>) -> Result<Settings, Failure> {
     let settings = Settings::read(settings).map_err(Failure::usage)?;
     for key in &settings.unknown {
         tracing::warn!(key, "unknown setting, ignored");
+    }
+    if settings.names_authorizer {
+        tracing::warn!(
+            "every client may do everything, as these settings let them until there are rules; none can be made here"
+        );
     }
     Ok(settings)
 }

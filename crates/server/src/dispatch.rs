@@ -1,6 +1,7 @@
 //! One match on the key of a request. What stands in [`SERVED`] is answered, and advertised but for telemetry without a receiver;
 //! nothing else is.
 
+use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -47,6 +48,9 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::EndTxn,
     ApiKey::WriteTxnMarkers,
     ApiKey::TxnOffsetCommit,
+    ApiKey::DescribeAcls,
+    ApiKey::CreateAcls,
+    ApiKey::DeleteAcls,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
     ApiKey::AlterReplicaLogDirs,
@@ -248,6 +252,22 @@ macro_rules! serve_whole {
     }};
 }
 
+/// [`serve!`] for what needs nobody to be asked, and may be found to be no request that anybody reads.
+macro_rules! serve_readable {
+    ($call:ident, $decoder:ident, $function:path) => {{
+        match decode(&mut $decoder, $call.version()) {
+            Ok(request) => match $function(&request) {
+                Ok(mut response) => {
+                    $call.settle(&mut response);
+                    $call.answer(&response)
+                }
+                Err(reason) => malformed($call, reason),
+            },
+            Err(error) => malformed($call, &error),
+        }
+    }};
+}
+
 /// Answers one frame, or brings a Produce so far that the next one may be appended.
 pub async fn dispatch<W: World>(
     node: &Arc<Node<W>>,
@@ -376,6 +396,9 @@ async fn answer<W: World>(call: &Call<'_, W>, mut decoder: Decoder, growing: &mu
         ApiKey::EndTxn => serve!(call, decoder, api::transactions::end_txn),
         ApiKey::WriteTxnMarkers => serve!(call, decoder, api::write_txn_markers::write_txn_markers),
         ApiKey::TxnOffsetCommit => serve!(call, decoder, api::txn_offset_commit::txn_offset_commit),
+        ApiKey::DescribeAcls => serve_readable!(call, decoder, api::acls::describe_acls),
+        ApiKey::CreateAcls => serve_readable!(call, decoder, api::acls::create_acls),
+        ApiKey::DeleteAcls => serve_readable!(call, decoder, api::acls::delete_acls),
         ApiKey::DescribeConfigs => serve_whole!(call, decoder, growing, api::configs::describe_configs),
         ApiKey::AlterConfigs => serve!(call, decoder, api::configs::alter_configs),
         ApiKey::AlterReplicaLogDirs => serve!(call, decoder, api::alter_log_dirs::alter_replica_log_dirs),
@@ -436,6 +459,6 @@ fn decode<M: Message>(decoder: &mut Decoder, version: i16) -> Result<M, DecodeEr
 }
 
 /// Trap 11: nobody can know what a malformed request wanted, so the connection ends.
-fn malformed<W: World>(call: &Call<'_, W>, error: &DecodeError) -> Outcome<W::Disk> {
+fn malformed<W: World>(call: &Call<'_, W>, error: impl Display) -> Outcome<W::Disk> {
     Outcome::Close(format!("malformed {} version {}: {error}", call.key.name(), call.version()))
 }

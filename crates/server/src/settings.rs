@@ -1,5 +1,6 @@
 //! The node's settings as typed values, read once from Kafka's keys (`server.properties`, flags, `-o`).
 
+mod authorizer;
 mod changeable;
 mod groups;
 mod listeners;
@@ -113,6 +114,8 @@ pub struct Settings {
     pub file: BTreeMap<String, String>,
     /// Keys that neither Kafka nor Milena knows: worth a warning each.
     pub unknown: Vec<String>,
+    /// `authorizer.class.name` names one, which would let everybody do everything: worth a warning.
+    pub names_authorizer: bool,
     /// `node.id`
     pub node_id: NodeId,
     /// `cluster.id` (ours): formats an empty directory with this id.
@@ -236,11 +239,16 @@ fn wrong(key: &str, value: &str, reason: impl Display) -> SettingsError {
 impl Settings {
     /// Reads Kafka's keys. Every known key is validated, also those that have no effect here.
     pub fn read(file: BTreeMap<String, String>) -> Result<Settings, SettingsError> {
+        let names_authorizer = authorizer::lets_everybody_in(&file)?;
+        let is_of_authorizer = |key: &str| names_authorizer && authorizer::KEYS.contains(&key);
         let mut unknown = Vec::new();
         for (key, value) in &file {
             if configs::find(Kind::Broker, key).is_some() {
                 configs::validate(Kind::Broker, key, value).map_err(|error| wrong(key, value, error))?;
-            } else if OWN_KEYS.iter().all(|own| own.name != key) && !is_of_listener(key, value)? {
+            } else if OWN_KEYS.iter().all(|own| own.name != key)
+                && !is_of_authorizer(key)
+                && !is_of_listener(key, value)?
+            {
                 unknown.push(key.clone());
             }
         }
@@ -248,6 +256,7 @@ impl Settings {
         let node_id = node_id(&file, &values)?;
         let settings = Settings {
             unknown,
+            names_authorizer,
             node_id,
             cluster_id: file.get("cluster.id").cloned(),
             data_dir: data_dir(&file)?,
@@ -453,6 +462,15 @@ mod tests {
     #[test]
     fn a_listener_that_promises_encryption_does_not_come_up_without_it() {
         assert!(matches!(read(&[("listeners", "SSL://127.0.0.1:9095")]), Err(SettingsError::Unsupported(_))));
+    }
+
+    #[test]
+    fn a_node_that_is_to_guard_access_does_not_start() {
+        let class = ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer");
+        assert!(matches!(read(&[class]), Err(SettingsError::Unsupported(_))));
+        let open =
+            read(&[class, ("allow.everyone.if.no.acl.found", "true"), ("super.users", "User:a")]).expect("valid");
+        assert!(open.names_authorizer && open.unknown.is_empty());
     }
 
     #[test]

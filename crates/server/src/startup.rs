@@ -1,7 +1,7 @@
 //! From a directory to a machine that is ready to run: lock, format if it is empty, load snapshot and log, set up
 //! the quorum and the controller. All of it waits for the disk, so it runs on the pool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use milena_base::Disk;
 use milena_base::disk::read_file;
 use milena_metadata::controller::{self, Controller};
 use milena_metadata::format::{self, MetaProperties};
+use milena_metadata::image::Image;
 use milena_metadata::loader::Loader;
 use milena_metadata::raft::{self, Event, Raft};
 use milena_metadata::records::{Batch, Control, Entry, RecordsError};
@@ -57,6 +58,12 @@ pub enum StartupError {
     /// The directory belongs to a quorum of other or more nodes.
     #[error("the metadata quorum has the voters {0:?}: quorums of other or more than this node are not supported yet")]
     OtherVoters(Vec<i32>),
+    /// An authorizer is named, and there are access rules that nobody would obey.
+    #[error(
+        "the cluster has {0} access rules, which are not obeyed yet: to start without them, take authorizer.class.name out of the \
+         settings; every client may then do everything"
+    )]
+    Unguarded(usize),
 }
 
 /// Kafka, depending on how its voters were set, then waits for ever for a leader, or begins an empty cluster and renames every
@@ -70,6 +77,19 @@ fn refuse_emptied<D: Disk>(disk: &D, path: &Path) -> Result<(), StartupError> {
         logs @ [first, ..] => Err(StartupError::Emptied { dir, logs: logs.len(), first: first.to_string() }),
         [] => Ok(()),
     }
+}
+
+/// Whoever made the rules relies on them. Kafka does not look at them either where no authorizer is named.
+fn refuse_unguarded(image: &Image, tail: &[Batch]) -> Result<(), StartupError> {
+    let mut rules: BTreeSet<Uuid> = image.acls().keys().copied().collect();
+    for entry in tail.iter().flat_map(|batch| &batch.entries) {
+        match entry {
+            Entry::Data(MetadataRecord::AccessControlEntry(record)) => rules.insert(record.id),
+            Entry::Data(MetadataRecord::RemoveAccessControlEntry(record)) => rules.remove(&record.id),
+            _ => false,
+        };
+    }
+    if rules.is_empty() { Ok(()) } else { Err(StartupError::Unguarded(rules.len())) }
 }
 
 /// Several nodes are not wired yet: a quorum that needs others would wait for them in vain.
@@ -122,6 +142,9 @@ pub(crate) fn open<W: World>(world: &Arc<W>, settings: &Settings) -> Result<Open
     let tail = log.batches_from(loader.read().last.next())?;
     voters.extend(tail.iter().flat_map(voters_in));
     only_voter(&voters, &meta)?;
+    if settings.names_authorizer {
+        refuse_unguarded(loader.image(), &tail)?;
+    }
     let unsaved_bytes = log.bytes_from(snapshot_id.map_or(Offset(0), |id| id.end))?;
     let start = raft::Start {
         state: log.quorum_state()?,
@@ -220,5 +243,27 @@ fn bootstrap<W: World>(world: &W, settings: &Settings) -> Result<Vec<MetadataRec
     match read_file(&world.disk(), &settings.data_dir.join(format::BOOTSTRAP_FILE)) {
         Ok(contents) => Ok(format::read_bootstrap(&contents.into())?),
         Err(_) => Ok(milena_metadata::features::bootstrap_records()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_protocol::messages::{AccessControlEntryRecord, RemoveAccessControlEntryRecord};
+
+    use super::*;
+
+    fn batch(records: Vec<MetadataRecord>) -> Batch {
+        let entries = records.into_iter().map(Entry::Data).collect();
+        Batch { base: Offset(0), epoch: milena_protocol::LeaderEpoch(1), timestamp: milena_base::Millis(0), entries }
+    }
+
+    #[test]
+    fn rules_that_nobody_would_obey_are_noticed_and_removed_ones_are_none() {
+        let made = |id| MetadataRecord::from(AccessControlEntryRecord { id: Uuid([id; 16]), ..Default::default() });
+        let removed = |id| MetadataRecord::from(RemoveAccessControlEntryRecord { id: Uuid([id; 16]) });
+        let image = Image::default();
+        assert!(refuse_unguarded(&image, &[batch(vec![made(1), removed(1)])]).is_ok());
+        let refused = refuse_unguarded(&image, &[batch(vec![made(1), made(2)]), batch(vec![removed(1)])]);
+        assert!(matches!(refused, Err(StartupError::Unguarded(1))));
     }
 }

@@ -12,7 +12,7 @@ settings! { BROKER
     "alter.config.policy.class.name", Class, null, Low, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
     "alter.log.dirs.replication.quota.window.num", Int, "11", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about moves between directories.";
     "alter.log.dirs.replication.quota.window.size.seconds", Int, "1", Low, AtLeast(1), ReadOnly, NoEffect, Public, "Kept for compatibility: about moves between directories.";
-    "authorizer.class.name", Text, "", Low, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
+    "authorizer.class.name", Text, "", Low, Any, ReadOnly, Acts, Public, "There are no access rules yet. Kafka's StandardAuthorizer may be named where everybody may do everything until there are rules: with allow.everyone.if.no.acl.found=true, or User:ANONYMOUS among super.users. With any other the node does not start.";
     "auto.create.topics.enable", Boolean, "true", High, Any, ReadOnly, Acts, Public, "Whether asking for an unknown topic creates it.";
     "auto.leader.rebalance.enable", Boolean, "true", High, Any, ReadOnly, NoEffect, Public, "Kept for compatibility.";
     "background.threads", Int, "10", High, AtLeast(1), ClusterWide, NoEffect, Public, "Kept for compatibility.";

@@ -10,6 +10,7 @@ macro_rules! expect {
     };
 }
 
+pub mod acls;
 pub mod add_to_txn;
 pub mod alter_log_dirs;
 pub mod api_versions;

@@ -330,6 +330,20 @@ async fn ask_about_quotas(asker: &mut Asker) {
     asker.every_version(|_, _| DescribeClientQuotasRequest::default()).await;
 }
 
+async fn ask_about_acls(asker: &mut Asker) {
+    asker
+        .every_version(|_, _| DescribeAclsRequest {
+            resource_type_filter: 1,
+            pattern_type_filter: 1,
+            operation: 1,
+            permission_type: 1,
+            ..Default::default()
+        })
+        .await;
+    asker.every_version(|_, _| CreateAclsRequest::default()).await;
+    asker.every_version(|_, _| DeleteAclsRequest::default()).await;
+}
+
 async fn ask_about_settings(asker: &mut Asker) {
     let name = TOPIC.to_owned();
     asker
@@ -397,6 +411,7 @@ async fn every_advertised_version_answers_a_real_request() {
     ask_about_transactions(&mut asker).await;
     ask_about_transactional_ids(&mut asker).await;
     ask_about_the_cluster(&mut asker).await;
+    ask_about_acls(&mut asker).await;
     ask_about_settings(&mut asker).await;
     ask_about_quotas(&mut asker).await;
     ask_about_telemetry(&mut asker).await;

@@ -2,14 +2,17 @@
 
 use milena_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use milena_protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
+use milena_protocol::messages::create_acls_request::AclCreation;
+use milena_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use milena_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use milena_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use milena_protocol::messages::elect_leaders_request::TopicPartitions;
 use milena_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use milena_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 use milena_protocol::messages::{
-    AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, DescribeLogDirsRequest, DescribeQuorumRequest,
-    ElectLeadersRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest, ListPartitionReassignmentsRequest,
+    AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, CreateAclsRequest, DeleteAclsRequest,
+    DescribeAclsRequest, DescribeLogDirsRequest, DescribeQuorumRequest, ElectLeadersRequest,
+    IncrementalAlterConfigsRequest, ListConfigResourcesRequest, ListPartitionReassignmentsRequest,
     UnregisterBrokerRequest,
 };
 
@@ -60,6 +63,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         shows: "names by type, of all types, and types that are not there",
         traps: &[],
         play: config_resources,
+    },
+    Scenario {
+        name: "administration/acls_without_authorizer",
+        shows: "rules that are looked for, made and removed where nobody keeps any, each for itself; elements that nobody knows",
+        traps: &[],
+        play: acls_without_authorizer,
     },
 ];
 
@@ -220,5 +229,60 @@ fn config_resources(x: &mut Exchange) {
     x.ask(0, &ListConfigResourcesRequest::default());
     for types in [&[][..], &[2], &[16], &[32], &[16, 32, 16]] {
         x.ask(1, &ListConfigResourcesRequest { resource_types: types.to_vec() });
+    }
+}
+
+/// On a topic: read, allowed.
+fn rule(resource_type: i8, name: &str, pattern: i8, operation: i8, permission_type: i8) -> AclCreation {
+    AclCreation {
+        resource_type,
+        resource_name: name.to_owned(),
+        resource_pattern_type: pattern,
+        principal: "User:ann".to_owned(),
+        host: "*".to_owned(),
+        operation,
+        permission_type,
+    }
+}
+
+fn acls_without_authorizer(x: &mut Exchange) {
+    let creation = |of: [i8; 4]| rule(of[0], "t", of[1], of[2], of[3]);
+    let filter = |of: [i8; 4]| DeleteAclsFilter {
+        resource_type_filter: of[0],
+        resource_name_filter: None,
+        pattern_type_filter: of[1],
+        principal_filter: None,
+        host_filter: None,
+        operation: of[2],
+        permission_type: of[3],
+    };
+    let describe = |of: [i8; 4]| {
+        let DeleteAclsFilter { resource_type_filter, pattern_type_filter, operation, permission_type, .. } = filter(of);
+        DescribeAclsRequest {
+            resource_type_filter,
+            pattern_type_filter,
+            operation,
+            permission_type,
+            ..Default::default()
+        }
+    };
+    // A topic, literal, read, allow; then any of each; then what nobody has a name for; then what fits nothing.
+    let readable = [[2, 3, 3, 3], [1, 1, 1, 1], [99, 99, 99, 99], [-1, -1, -1, -1], [2, 1, 1, 1], [2, 2, 2, 2]];
+    for version in 1..=3 {
+        for elements in readable {
+            x.ask(version, &describe(elements));
+        }
+        x.ask(version, &CreateAclsRequest { creations: readable.map(creation).to_vec() });
+        x.ask(version, &CreateAclsRequest { creations: vec![rule(4, "no cluster", 3, 3, 3), rule(2, "", 3, 3, 3)] });
+        x.ask(version, &DeleteAclsRequest { filters: readable.map(filter).to_vec() });
+        x.ask(version, &CreateAclsRequest::default());
+        x.ask(version, &DeleteAclsRequest::default());
+    }
+    for unknown in 0..4 {
+        let mut elements = [2, 3, 3, 3];
+        elements[unknown] = 0;
+        x.ask(3, &describe(elements));
+        x.ask(3, &CreateAclsRequest { creations: vec![creation([2, 3, 3, 3]), creation(elements)] });
+        x.ask(3, &DeleteAclsRequest { filters: vec![filter([2, 3, 3, 3]), filter(elements)] });
     }
 }
