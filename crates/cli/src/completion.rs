@@ -42,6 +42,14 @@ pub(crate) fn groups() -> ArgValueCompleter {
     })
 }
 
+/// Names of client-metrics subscriptions.
+pub(crate) fn client_metrics() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let names = ask(async |admin| admin.list_client_metrics().await);
+        candidates(typed, names.into_iter().flatten())
+    })
+}
+
 /// Ids of transactional producers.
 pub(crate) fn transactional_ids() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {

@@ -5,9 +5,10 @@ use std::io;
 use std::process::ExitCode;
 
 use milena_client::Error;
+use milena_client::transport::TransportError;
 use milena_protocol::ErrorCode;
 
-use crate::output::tell;
+use crate::output::{harmless, tell};
 
 /// Why a command did not do its work.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Failure {
             Failure::Usage(message) => (2, message),
             Failure::Unreachable(message) => (3, message),
         };
-        tell(&format!("error: {}", one_line(&message)));
+        tell(&format!("error: {}", harmless(&one_line(&message))));
         ExitCode::from(code)
     }
 }
@@ -85,6 +86,9 @@ impl From<Error> for Failure {
 
 /// What to do about it, where we know.
 fn advice(error: &Error) -> &'static str {
+    if is_shut_out(error) {
+        return "it takes no more connections (its max.connections, max.connections.per.ip), or is no broker: its log says which";
+    }
     if matches!(error, Error::Unreached { .. }) {
         return "give the broker an address that can be reached from here, in its advertised.listeners";
     }
@@ -134,10 +138,22 @@ fn advice(error: &Error) -> &'static str {
     }
 }
 
+/// Whether no broker was reached though connections came into being: they were closed, or kept waiting for their place, before
+/// anything was answered.
+fn is_shut_out(error: &Error) -> bool {
+    let silent = |last: &TransportError| matches!(last, TransportError::Closed { .. } | TransportError::Timeout { .. });
+    match error {
+        Error::NoBroker { last, .. } => silent(last),
+        Error::Unreached { last, .. } => matches!(&**last, Error::Transport(last) if silent(last)),
+        Error::Deadline { last, .. } => is_shut_out(last),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use milena_client::transport::{Address, TransportError};
+    use milena_client::transport::Address;
     use std::sync::Arc;
 
     #[test]

@@ -55,11 +55,11 @@ impl Output {
         }
     }
 
-    /// Prints one result: a sentence, or an object.
+    /// Prints one result: a sentence, or an object. What a sentence holds of others' names is shown harmless.
     pub(crate) fn result<T: Serialize>(&self, value: &T, sentence: &str) -> Result<(), Failure> {
         match self.format {
             Format::Json => self.line(&json(value)?),
-            Format::Table => self.line(sentence),
+            Format::Table => self.line(&harmless(sentence)),
         }
     }
 
@@ -68,6 +68,20 @@ impl Output {
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|error| Failure::io("stdout", &error))
     }
+}
+
+/// Text of others on one line: names of clients and groups may hold what moves a terminal's cursor, or turns the direction of
+/// what follows. Such characters are shown as Rust writes them, like `\u{1b}`.
+pub(crate) fn harmless(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() || turns(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// A value as one line of JSON.
@@ -86,6 +100,7 @@ pub(crate) fn is_unread() -> bool {
 /// Columns with two spaces between them: easy on the eye, and on `awk`.
 fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let headings = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let rows = rows.map(|row| row.iter().map(|cell| harmless(cell)).collect());
     let lines: Vec<Vec<String>> = std::iter::once(headings).chain(rows).collect();
     let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..lines[0].len()).filter_map(width).collect();
@@ -100,6 +115,14 @@ fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_in_a_table_moves_the_cursor_or_turns_the_text() {
+        let rows =
+            [vec!["a\u{1b}[2Jb\n\u{9b}1A".to_owned(), "c\u{202e}d".to_owned()], vec!["é\t".to_owned(), "1".to_owned()]];
+        let shown = table(&["NAME", "N"], rows.into_iter());
+        assert_eq!(shown, "NAME                   N\na\\u{1b}[2Jb\\n\\u{9b}1A  c\\u{202e}d\né\\t                    1");
+    }
 
     #[test]
     fn columns_line_up_without_trailing_spaces() {

@@ -473,3 +473,30 @@ fn a_bench_of_a_few_records_tells_no_rate() {
     let told = server.run(&["bench", "produce", "b", "-n", "2000"]);
     assert!(told.contains("records/s") && told.contains("p99.9"), "{told}");
 }
+
+#[test]
+fn a_node_that_takes_no_more_connections_is_not_told_to_advertise_others() {
+    let server = Server::start_with(&["max.connections.per.ip=1"]);
+    // The broker answers the first connection, and closes the next, which is to where it is advertised.
+    let list = || failure(&server.run_with(&["topic", "list"], ""));
+    let behind_bootstrap = list();
+    let _held = std::net::TcpStream::connect(&server.address).unwrap();
+    for (code, message) in [behind_bootstrap, list()] {
+        assert_eq!(code, 3, "{message}");
+        assert!(message.contains("max.connections") && !message.contains("advertised"), "{message}");
+        assert!(!message.contains("start a broker"), "{message}");
+    }
+}
+
+#[test]
+fn names_that_would_move_the_cursor_are_shown_harmless_and_kept_in_json() {
+    let server = Server::start();
+    let name = "a\u{1b}[2Jb";
+    server.run(&["quota", "alter", "--user", name, "-s", "producer_byte_rate=1"]);
+    let table = server.run(&["quota", "describe"]);
+    assert!(table.contains("user a\\u{1b}[2Jb") && !table.contains('\u{1b}'), "{table}");
+    let exact: Value = serde_json::from_str(&server.run(&["quota", "describe", "--output", "json"])).unwrap();
+    assert_eq!(exact[0]["entity"]["user"], name);
+    let refused = server.run_with(&["config", "alter", "--topic", "t", "-s", "max.message.bytes=\u{1b}[2J"], "");
+    assert!(!String::from_utf8_lossy(&refused.stderr).contains('\u{1b}'), "{refused:?}");
+}

@@ -242,3 +242,11 @@ fn a_transaction_that_has_ended_is_not_shown_as_open() {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("CompleteCommit"), "it names what there is");
 }
+
+#[test]
+fn a_search_at_a_broker_that_is_not_there_finds_the_mistake() {
+    let server = Server::start();
+    let (code, message) = failure(&server.run_with(&["transaction", "find-hanging", "--broker", "7"], ""));
+    assert!(code == 1 && message.contains("there is no broker 7"), "{code}: {message}");
+    assert_eq!(server.run(&["transaction", "find-hanging", "--broker", "1"]).lines().count(), 1);
+}

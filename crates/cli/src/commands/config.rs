@@ -1,4 +1,4 @@
-//! `milena config`: settings of topics, brokers and groups, under Kafka's names.
+//! `milena config`: settings of topics, brokers, groups and client-metrics subscriptions, under Kafka's names.
 
 use milena_client::Admin;
 use milena_client::admin::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
@@ -14,6 +14,12 @@ use crate::{names, numbers, pairs};
 /// Show and change settings
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    /// List what clients are asked for their metrics by
+    List {
+        /// Subscriptions for client metrics
+        #[arg(long, required = true)]
+        client_metrics: bool,
+    },
     /// Show settings
     Describe {
         #[command(flatten)]
@@ -39,6 +45,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME=VALUE", value_parser = pairs::parse)]
         subtract: Vec<(String, String)>,
     },
+    /// Give all settings their defaults again; a client-metrics subscription is gone then
+    Delete {
+        #[command(flatten)]
+        resource: Resource,
+    },
 }
 
 /// Whose settings.
@@ -57,6 +68,9 @@ pub(crate) struct Resource {
     /// A group's
     #[arg(short, long, value_name = "NAME", value_parser = names::id, add = completion::groups())]
     group: Option<String>,
+    /// A client-metrics subscription's: which metrics clients are asked for
+    #[arg(long, value_name = "NAME", value_parser = names::id, add = completion::client_metrics())]
+    client_metrics: Option<String>,
 }
 
 impl Resource {
@@ -65,6 +79,7 @@ impl Resource {
             Resource { topic: Some(name), .. } => ConfigResource::Topic(name),
             Resource { broker: Some(id), .. } => ConfigResource::Broker(NodeId(id)),
             Resource { group: Some(name), .. } => ConfigResource::Group(name),
+            Resource { client_metrics: Some(name), .. } => ConfigResource::ClientMetrics(name),
             Resource { .. } => ConfigResource::Brokers,
         }
     }
@@ -93,6 +108,19 @@ impl Row for ConfigRow {
 }
 
 #[derive(Serialize)]
+struct NameRow {
+    name: String,
+}
+
+impl Row for NameRow {
+    const HEADINGS: &'static [&'static str] = &["NAME"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.name.clone()]
+    }
+}
+
+#[derive(Serialize)]
 struct Changed {
     changed: usize,
 }
@@ -100,6 +128,10 @@ struct Changed {
 pub(crate) async fn run(command: Command, target: &Target, output: &Output) -> Result<(), Failure> {
     let admin = Admin::new(&target.connect().await?);
     match command {
+        Command::List { .. } => {
+            let names = admin.list_client_metrics().await?.into_iter();
+            output.list(&names.map(|name| NameRow { name }).collect::<Vec<_>>())
+        }
         Command::Describe { resource, all } => {
             let entries = admin.describe_configs(&resource.into_client()).await?;
             let rows: Vec<ConfigRow> =
@@ -115,11 +147,41 @@ pub(crate) async fn run(command: Command, target: &Target, output: &Output) -> R
             if changes.is_empty() {
                 return Err(Failure::usage("nothing to change; give --set, --delete, --append or --subtract"));
             }
-            admin.alter_configs(&resource.into_client(), &changes).await?;
-            let changed = changes.len();
-            output.result(&Changed { changed }, &format!("{changed} changed"))
+            alter(&admin, &resource.into_client(), &changes, output).await
+        }
+        Command::Delete { resource } => {
+            let resource = resource.into_client();
+            let entries = admin.describe_configs(&resource).await?.into_iter();
+            let own = entries.filter(|entry| is_own(&resource, entry.source));
+            let changes: Vec<_> = own.map(|entry| (entry.name, ConfigChange::Delete)).collect();
+            alter(&admin, &resource, &changes, output).await
         }
     }
+}
+
+async fn alter(
+    admin: &Admin,
+    resource: &ConfigResource,
+    changes: &[(String, ConfigChange)],
+    output: &Output,
+) -> Result<(), Failure> {
+    let changed = changes.len();
+    if changed > 0 {
+        admin.alter_configs(resource, changes).await?;
+    }
+    output.result(&Changed { changed }, &format!("{changed} changed"))
+}
+
+/// Whether somebody set it on the resource itself: it is not inherited, nor from a file.
+fn is_own(resource: &ConfigResource, source: ConfigSource) -> bool {
+    let own = match resource {
+        ConfigResource::Topic(_) => ConfigSource::Topic,
+        ConfigResource::Broker(_) => ConfigSource::DynamicBroker,
+        ConfigResource::Brokers => ConfigSource::DynamicDefault,
+        ConfigResource::Group(_) => ConfigSource::Group,
+        ConfigResource::ClientMetrics(_) => ConfigSource::ClientMetrics,
+    };
+    source == own
 }
 
 fn row(entry: ConfigEntry) -> ConfigRow {

@@ -14,7 +14,7 @@ use crate::completion;
 use crate::connect::Target;
 use crate::failure::Failure;
 use crate::names;
-use crate::output::{Output, Row};
+use crate::output::{Output, Row, harmless};
 use crate::scope::{self, Scope};
 
 /// List, describe, reset and delete groups
@@ -165,7 +165,7 @@ async fn describe(admin: &Admin, group: &str, output: &Output) -> Result<(), Fai
         return output.result(&described, "");
     }
     let state = description.state.to_lowercase();
-    output.line(&format!("group \"{group}\" is {state} and has {} members", description.members.len()))?;
+    output.line(&harmless(&format!("group \"{group}\" is {state} and has {} members", description.members.len())))?;
     if partitions.is_empty() { Ok(()) } else { output.list(&partitions) }
 }
 

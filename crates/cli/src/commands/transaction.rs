@@ -5,8 +5,8 @@ mod rows;
 use std::collections::BTreeSet;
 
 use milena_base::Millis;
-use milena_client::Admin;
 use milena_client::admin::{PartitionProducer, TransactionFilter};
+use milena_client::{Admin, Error};
 use milena_protocol::{NodeId, Offset, ProducerId, Sequence, TopicPartition};
 
 use crate::completion;
@@ -182,6 +182,9 @@ async fn open_since(admin: &Admin, partition: &TopicPartition, start: Offset) ->
 /// The partitions that are meant: all that there are without a topic, and of a broker those that it holds.
 async fn partitions(admin: &Admin, topics: &[Scope], broker: Option<NodeId>) -> Result<Vec<TopicPartition>, Failure> {
     let view = admin.describe_cluster().await?;
+    if let Some(node) = broker.filter(|broker| !view.brokers.contains_key(broker)) {
+        return Err(Error::NoSuchBroker { node, known: view.brokers.keys().copied().collect() }.into());
+    }
     let mut meant = BTreeSet::new();
     for topic in view.topics.values() {
         for (number, partition) in &topic.partitions {

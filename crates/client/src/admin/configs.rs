@@ -1,15 +1,20 @@
-//! Settings of topics and brokers.
+//! Settings of topics, brokers, groups and client-metrics subscriptions.
+
+use std::collections::BTreeSet;
 
 use milena_protocol::messages::{
-    DescribeConfigsRequest, IncrementalAlterConfigsRequest, describe_configs_request, describe_configs_response,
-    incremental_alter_configs_request,
+    DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest, describe_configs_request,
+    describe_configs_response, incremental_alter_configs_request,
 };
 
 use super::Admin;
 use crate::Error;
 use crate::cluster::Lane;
-use crate::transport::Connection;
+use crate::transport::{Connection, TransportError};
 use milena_protocol::NodeId;
+
+/// `ConfigResource.Type` of subscriptions.
+const CLIENT_METRICS: i8 = 16;
 
 /// Whose settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +27,8 @@ pub enum ConfigResource {
     Brokers,
     /// A group's (KIP-848).
     Group(String),
+    /// A subscription's: which metrics clients are asked for (KIP-714).
+    ClientMetrics(String),
 }
 
 impl ConfigResource {
@@ -32,6 +39,7 @@ impl ConfigResource {
             ConfigResource::Broker(node) => (4, node.to_string()),
             ConfigResource::Brokers => (4, String::new()),
             ConfigResource::Group(name) => (32, name.clone()),
+            ConfigResource::ClientMetrics(name) => (CLIENT_METRICS, name.clone()),
         }
     }
 
@@ -41,6 +49,7 @@ impl ConfigResource {
             ConfigResource::Broker(node) => format!("broker {node}"),
             ConfigResource::Brokers => "the brokers' default".to_owned(),
             ConfigResource::Group(name) => format!("group \"{name}\""),
+            ConfigResource::ClientMetrics(name) => format!("client-metrics subscription \"{name}\""),
         }
     }
 }
@@ -58,6 +67,8 @@ pub enum ConfigSource {
     StaticBroker,
     /// Nobody set it.
     Default,
+    /// Set on the client-metrics subscription.
+    ClientMetrics,
     /// Set on the group.
     Group,
     /// Something newer than this client.
@@ -73,6 +84,7 @@ impl ConfigSource {
             3 => ConfigSource::DynamicDefault,
             4 => ConfigSource::StaticBroker,
             5 => ConfigSource::Default,
+            7 => ConfigSource::ClientMetrics,
             8 => ConfigSource::Group,
             other => ConfigSource::Other(other),
         }
@@ -86,6 +98,7 @@ impl ConfigSource {
             ConfigSource::DynamicDefault => "brokers",
             ConfigSource::StaticBroker => "file",
             ConfigSource::Default => "default",
+            ConfigSource::ClientMetrics => "client-metrics",
             ConfigSource::Group => "group",
             ConfigSource::Other(_) => "other",
         }
@@ -162,6 +175,23 @@ impl Admin {
             let what = || resource.describe();
             let result = answer.responses.first().ok_or_else(|| Error::Missing { what: what() })?;
             Error::check_with(result.error_code, result.error_message.as_deref(), what)
+        })
+        .await
+    }
+
+    /// Names of the client-metrics subscriptions that have settings, sorted.
+    pub async fn list_client_metrics(&self) -> Result<Vec<String>, Error> {
+        let typed = ListConfigResourcesRequest { resource_types: vec![CLIENT_METRICS] };
+        self.retried(async || {
+            let connection = self.cluster.any().await?;
+            let answer = match connection.call(&typed).await {
+                // Before version 1 there is nothing else to list, and no word for it (KIP-1142).
+                Err(TransportError::Encode(_)) => connection.call(&ListConfigResourcesRequest::default()).await?,
+                answered => answered?,
+            };
+            Error::check(answer.error_code, || "the list of client-metrics subscriptions".to_owned())?;
+            let listed = answer.config_resources.into_iter().map(|resource| resource.resource_name);
+            Ok(listed.collect::<BTreeSet<String>>().into_iter().collect())
         })
         .await
     }
