@@ -54,31 +54,32 @@ mod tests {
         Source { base_offset: Offset(base_offset), size_bytes, offsets_bytes: 8, times_bytes: 12 }
     }
 
-    fn cut(sources: &[Source], first_uncleanable: i64) -> Vec<Range<usize>> {
+    fn cut(sources: &[Source], first_uncleanable: i64) -> Vec<(usize, usize)> {
         let settings = LogSettings { segment_bytes: 100, index_bytes_max: 36, ..LogSettings::default() };
-        groups(sources, &settings, Offset(first_uncleanable))
+        let groups = groups(sources, &settings, Offset(first_uncleanable));
+        groups.into_iter().map(|group| (group.start, group.end)).collect()
     }
 
     #[test]
     fn neighbours_are_joined_up_to_the_size_of_a_segment() {
         let sources = [source(0, 60), source(10, 40), source(20, 1), source(30, 0), source(40, 100)];
-        assert_eq!(cut(&sources, 50), [0..2, 2..4, 4..5]);
-        assert_eq!(cut(&[source(0, 500)], 50), [0..1], "one that is too large stays alone");
+        assert_eq!(cut(&sources, 50), [(0, 2), (2, 4), (4, 5)]);
+        assert_eq!(cut(&[source(0, 500)], 50), [(0, 1)], "one that is too large stays alone");
         assert_eq!(cut(&[], 0), []);
     }
 
     #[test]
     fn the_indexes_must_fit_too() {
         let sources: Vec<Source> = (0..5).map(|at| source(at, 1)).collect();
-        assert_eq!(cut(&sources, 5), [0..3, 3..5], "three times 12 bytes");
+        assert_eq!(cut(&sources, 5), [(0, 3), (3, 5)], "three times 12 bytes");
     }
 
     #[test]
     fn no_offset_is_too_far_from_its_segments_base() {
         let far = i64::from(i32::MAX);
-        assert_eq!(cut(&[source(0, 1), source(10, 1)], far + 1), [0..2], "the last offset is {far}");
-        assert_eq!(cut(&[source(0, 1), source(10, 1)], far + 2), [0..1, 1..2]);
-        assert_eq!(cut(&[source(0, 1), source(10, 1), source(far + 2, 1)], far + 9), [0..1, 1..3]);
-        assert_eq!(cut(&[source(0, 1), source(far * 2, 0)], far * 3), [0..2], "it is empty");
+        assert_eq!(cut(&[source(0, 1), source(10, 1)], far + 1), [(0, 2)], "the last offset is {far}");
+        assert_eq!(cut(&[source(0, 1), source(10, 1)], far + 2), [(0, 1), (1, 2)]);
+        assert_eq!(cut(&[source(0, 1), source(10, 1), source(far + 2, 1)], far + 9), [(0, 1), (1, 3)]);
+        assert_eq!(cut(&[source(0, 1), source(far * 2, 0)], far * 3), [(0, 2)], "it is empty");
     }
 }
