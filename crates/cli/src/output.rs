@@ -57,9 +57,14 @@ impl Output {
 
     /// Prints one result: a sentence, or an object. What a sentence holds of others' names is shown harmless.
     pub(crate) fn result<T: Serialize>(&self, value: &T, sentence: &str) -> Result<(), Failure> {
+        self.report(value, &harmless(sentence))
+    }
+
+    /// Prints a result of several lines, or an object. All the words are our own, or harmless already.
+    pub(crate) fn report<T: Serialize>(&self, value: &T, lines: &str) -> Result<(), Failure> {
         match self.format {
             Format::Json => self.line(&json(value)?),
-            Format::Table => self.line(&harmless(sentence)),
+            Format::Table => self.line(lines),
         }
     }
 

@@ -317,6 +317,15 @@ fn the_demo_shows_that_every_event_arrives_once_and_in_order() {
 }
 
 #[test]
+fn the_demo_ends_with_lines_that_people_read() {
+    let output = milena().args(["demo", "--events", "1000"]).output().unwrap();
+    let text = stdout(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("events sent           1000 "), "{text}");
+    assert!(lines.contains(&"each exactly once     yes") && lines.contains(&"What to try next:"), "{text}");
+}
+
+#[test]
 fn the_demo_goes_on_though_nobody_reads_what_it_tells() {
     let mut demo = milena();
     let demo =

@@ -58,7 +58,7 @@ pub(super) fn print(
         latency_p50_ms: figures.latencies.percentile_ms(50.0),
         latency_p99_ms: figures.latencies.percentile_ms(99.0),
     };
-    output.result(&summary, &text(&summary, sent, bootstrap))
+    output.report(&summary, &text(&summary, sent, bootstrap))
 }
 
 fn is_exactly_once(verdict: &Verdict) -> bool {
