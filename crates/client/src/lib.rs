@@ -24,6 +24,8 @@ pub mod producer;
 #[cfg(feature = "full")]
 mod record;
 #[cfg(feature = "full")]
+mod task;
+#[cfg(feature = "full")]
 pub mod transaction;
 
 #[cfg(feature = "full")]

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::{Cluster, Lane};
 use crate::Error;
+use crate::task::outcome;
 use crate::transport::{Address, Connection, TransportError};
 
 impl Cluster {
@@ -23,11 +24,10 @@ impl Cluster {
                 let (cluster, node) = (self.clone(), *node);
                 dialling.spawn(async move { cluster.reach(node).await });
             }
-            while let Some(dialled) = dialling.join_next().await {
-                match dialled {
-                    Ok(Ok(_)) => return Ok(()),
-                    Ok(Err(error)) => last = Some(error),
-                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            while let Some(joined) = dialling.join_next().await {
+                match outcome(joined).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) => last = Some(error),
                 }
             }
         }

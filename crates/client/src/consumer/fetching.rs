@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::ConsumerSettings;
 use super::positions::Positions;
 use crate::cluster::{ConsumerNumber, Lane, Leader};
+use crate::task::outcome;
 use crate::{Cluster, Error};
 
 /// The fetches of one consumer. Dropping it gives them up.
@@ -80,11 +81,11 @@ impl Fetching {
     /// Waits for the next answer; for ever if there is none under way.
     pub(super) async fn next(&mut self) -> Fetched {
         match self.tasks.join_next().await {
-            Some(Ok(fetched)) => {
+            Some(joined) => {
+                let fetched = outcome(joined).await;
                 self.busy.remove(&fetched.node);
                 fetched
             }
-            Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
             None => std::future::pending().await,
         }
     }

@@ -25,6 +25,7 @@ use super::delivery::Appended;
 use super::{Acks, Shared};
 use crate::Error;
 use crate::cluster::{Lane, Topics};
+use crate::task::outcome;
 use crate::transaction::{CONCURRENT_PAUSE, Step};
 use crate::transport::TransportError;
 
@@ -263,10 +264,7 @@ impl Sender {
         let is_blocked = self.is_blocked();
         tokio::select! {
             biased;
-            Some(answer) = self.answers.join_next() => match answer {
-                Ok(answer) => self.settle(answer),
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-            },
+            Some(joined) = self.answers.join_next() => self.settle(outcome(joined).await),
             () = shared.wake.notified() => {}
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && !is_blocked => {}
         }
