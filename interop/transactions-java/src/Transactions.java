@@ -175,8 +175,10 @@ public final class Transactions {
             for (int number = 0; number < 100; number++) {
                 producer.beginTransaction();
                 send(producer, topic, 1, number, number + 1);
+                // The client asks whether records wait before it looks for the next request (Sender, 4.3.1): one that is sent and
+                // committed in between would be overtaken by its own EndTxn, a commit of nothing, which any broker refuses.
+                producer.flush();
                 if (number % 7 == 3) {
-                    producer.flush();
                     producer.abortTransaction();
                 } else {
                     producer.commitTransaction();
